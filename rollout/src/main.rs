@@ -1,0 +1,2 @@
+//! rollout: load-tests a rolling update.
+fn main() {}

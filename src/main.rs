@@ -1,0 +1,2 @@
+//! landfall: an axum service that survives every rolling update.
+fn main() {}
