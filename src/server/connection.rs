@@ -38,6 +38,8 @@ const H2_PING: Duration = Duration::from_secs(20);
 
 /// Serves a connection and counts its end.
 pub(super) async fn serve(stream: Stream, shared: Arc<Shared>) {
+    // The stream has a token of its own, but that is gone before the end is counted, and the report is then wrong.
+    let _drain_waits_for_the_count = shared.lifecycle.connection();
     let end = run(stream, &shared).await;
     shared.metrics.counters().ended[end as usize].inc();
 }
