@@ -188,9 +188,11 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
         self.shared.lifecycle.count_request(self.shared.metrics.counters());
-        let http1 = request.version() <= Version::HTTP_11;
+        let version = request.version();
+        let http1 = version <= Version::HTTP_11;
         Answering {
             in_flight: Some(InFlight::new(&self.activity)),
+            version,
             shared: http1.then(|| self.shared.clone()),
             future: self.shared.router.clone().call(request.map(Body::new)),
         }
@@ -220,6 +222,7 @@ pin_project! {
         #[pin]
         future: RouteFuture<Infallible>,
         in_flight: Option<InFlight>,
+        version: Version,
         // For HTTP/1, where an answer can be the last one of its connection.
         shared: Option<Arc<Shared>>,
     }
@@ -234,6 +237,8 @@ impl Future for Answering {
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !upgrade && this.shared.as_ref().is_some_and(|shared| shared.is_last_answer()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
+            *response.version_mut() = *this.version;
         }
         let in_flight = this.in_flight.take();
         Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
