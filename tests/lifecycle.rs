@@ -349,7 +349,6 @@ fn connections_idle_through_the_whole_delay_get_one_last_answer() {
         assert_last(&client.get("/"), 200);
         client.ended();
     }
-    drop((used, unused, late));
     process.exit().with_code(0);
 }
 
@@ -558,7 +557,6 @@ fn the_tick_stream_ends_politely() {
     // Its head was sent before the signal and promised to keep the connection.
     assert_last(&client.get("/"), 200);
     client.ended();
-    drop(client);
     process.close();
     process.exit().with_code(0);
 }

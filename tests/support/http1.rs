@@ -130,11 +130,13 @@ impl Http1 {
         }
     }
 
-    /// Requires that the peer closes, properly and without another byte.
+    /// Requires that the peer closes, properly and without another byte; then we close too.
     pub(crate) fn ended(&mut self) {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).expect("the peer closes without a reset");
         assert!(rest.is_empty(), "before its end came {:?}", String::from_utf8_lossy(&rest));
+        // Fails when the peer's process is gone already.
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
     }
 
     /// Whether the connection ends, properly or not, before a complete line comes.

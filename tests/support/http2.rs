@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
 };
 
 use super::{PATIENCE, process::Process};
@@ -38,7 +38,7 @@ pub(crate) struct Http2 {
     pub(crate) goaways: Vec<(u32, u32)>,
     statuses: BTreeMap<u32, u8>,
     complete: BTreeSet<u32>,
-    /// Whether the peer has closed.
+    /// Whether the peer has closed; then we have too.
     pub(crate) ended: bool,
 }
 
@@ -125,6 +125,8 @@ impl Http2 {
         match self.stream.read_exact(&mut head) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.ended = true;
+                // Fails when the peer's process is gone already.
+                let _ = self.stream.shutdown(Shutdown::Both);
                 return;
             }
             read => read.expect("a frame comes"),
