@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Json, Router, routing::get};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(2);
 const CLIENTS: usize = 32;
 const IDLE: usize = 4000;
