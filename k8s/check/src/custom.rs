@@ -48,9 +48,7 @@ impl Custom {
         let text = |key| value.get(key).and_then(Value::as_str).unwrap_or_default();
         macro_rules! read {
             ($variant:ident) => {
-                serde_json::from_value(value.clone())
-                    .map(Custom::$variant)
-                    .map_err(|e| e.to_string())
+                serde_json::from_value(value.clone()).map(Custom::$variant).map_err(|e| e.to_string())
             };
         }
         match (text("apiVersion"), text("kind")) {

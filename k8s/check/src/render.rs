@@ -10,10 +10,7 @@ use serde_json::Value;
 
 /// The `k8s` directory of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in k8s/")
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in k8s/").to_path_buf()
 }
 
 /// Every kustomization that is meant to be applied, relative to [`root`]: the base, the overlays, the combinations of

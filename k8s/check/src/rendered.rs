@@ -56,8 +56,8 @@ impl Rendered {
                     serde_json::from_value(object.clone()).map_err(|e| format!("{kind}: {e}"))?
                 };
             }
-            let metadata = serde_json::from_value(object["metadata"].clone())
-                .map_err(|e| format!("{kind}: {e}"))?;
+            let metadata =
+                serde_json::from_value(object["metadata"].clone()).map_err(|e| format!("{kind}: {e}"))?;
             all.every.push((kind.clone(), metadata));
             match kind.as_str() {
                 "Deployment" => all.deployments.push(read!()),
@@ -84,26 +84,19 @@ impl Rendered {
 
     /// The ConfigMap of a name.
     pub fn config_map(&self, name: &str) -> Option<&ConfigMap> {
-        self.config_maps
-            .iter()
-            .find(|map| map.metadata.name.as_deref() == Some(name))
+        self.config_maps.iter().find(|map| map.metadata.name.as_deref() == Some(name))
     }
 
     /// The Service of a name.
     pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services
-            .iter()
-            .find(|service| service.metadata.name.as_deref() == Some(name))
+        self.services.iter().find(|service| service.metadata.name.as_deref() == Some(name))
     }
 
     /// The variables that a workload's container gets from ConfigMaps and from values, the later over the earlier.
     pub fn environment(&self, workload: &Workload<'_>) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for source in workload.container.env_from.iter().flatten() {
-            let map = source
-                .config_map_ref
-                .as_ref()
-                .and_then(|from| self.config_map(&from.name));
+            let map = source.config_map_ref.as_ref().and_then(|from| self.config_map(&from.name));
             all.extend(map.and_then(|map| map.data.clone()).unwrap_or_default());
         }
         for variable in workload.container.env.iter().flatten() {
@@ -116,10 +109,7 @@ impl Rendered {
 
     /// The fewest and the most pods that a workload is scaled to; `None` when nothing scales it.
     pub fn scale(&self, workload: &Workload<'_>) -> Option<(i32, i32)> {
-        let by_hpa = self
-            .autoscalers
-            .iter()
-            .find(|hpa| hpa.spec.scale_target_ref.name == workload.name);
+        let by_hpa = self.autoscalers.iter().find(|hpa| hpa.spec.scale_target_ref.name == workload.name);
         if let Some(spec) = by_hpa.map(|hpa| &hpa.spec) {
             return Some((spec.min_replicas.unwrap_or(1), spec.max_replicas));
         }
@@ -148,11 +138,8 @@ impl Rendered {
 
     /// The class of each Ingress; where there is none, the kind of route that stands in its place.
     pub fn fronts(&self) -> BTreeSet<&str> {
-        let mut fronts: BTreeSet<&str> = self
-            .ingresses
-            .iter()
-            .filter_map(|i| i.spec.as_ref()?.ingress_class_name.as_deref())
-            .collect();
+        let mut fronts: BTreeSet<&str> =
+            self.ingresses.iter().filter_map(|i| i.spec.as_ref()?.ingress_class_name.as_deref()).collect();
         for custom in &self.custom {
             match custom {
                 Custom::HttpRoute(_) => fronts.insert("gateway-api"),
@@ -187,12 +174,7 @@ impl<'a> Workload<'a> {
         Some(Self {
             name: deployment.metadata.name.as_deref()?,
             deployment,
-            labels: template
-                .metadata
-                .as_ref()?
-                .labels
-                .clone()
-                .unwrap_or_default(),
+            labels: template.metadata.as_ref()?.labels.clone().unwrap_or_default(),
             pod,
             container: pod.containers.first()?,
         })
@@ -203,10 +185,9 @@ impl<'a> Workload<'a> {
         let ports = self.container.ports.iter().flatten();
         match port {
             IntOrString::Int(number) => ports.map(|p| p.container_port).find(|p| p == number),
-            IntOrString::String(name) => ports
-                .filter(|p| p.name.as_deref() == Some(name))
-                .map(|p| p.container_port)
-                .next(),
+            IntOrString::String(name) => {
+                ports.filter(|p| p.name.as_deref() == Some(name)).map(|p| p.container_port).next()
+            }
         }
     }
 
@@ -235,40 +216,25 @@ impl<'a> Workload<'a> {
 
 /// Whether a selector of labels takes an object with these.
 pub fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
-    let by_labels = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    let by_expressions = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .all(|expression| {
-            let value = labels.get(&expression.key);
-            let listed =
-                value.is_some_and(|value| expression.values.iter().flatten().any(|v| v == value));
-            match expression.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        });
+    let by_labels = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let by_expressions = selector.match_expressions.iter().flatten().all(|expression| {
+        let value = labels.get(&expression.key);
+        let listed = value.is_some_and(|value| expression.values.iter().flatten().any(|v| v == value));
+        match expression.operator.as_str() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    });
     by_labels && by_expressions
 }
 
 /// Whether a Service takes a pod with these labels; one without a selector takes none.
 pub fn service_selects(service: &Service, labels: &Labels) -> bool {
-    let selector = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.as_ref());
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     selector.is_some_and(|selector| {
-        !selector.is_empty()
-            && selector
-                .iter()
-                .all(|(key, value)| labels.get(key) == Some(value))
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     })
 }

@@ -26,19 +26,11 @@ impl Rule {
 }
 
 const fn everywhere(name: &'static str, check: fn(&Rendered) -> Vec<String>) -> Rule {
-    Rule {
-        name,
-        in_base: true,
-        check,
-    }
+    Rule { name, in_base: true, check }
 }
 
 const fn overlays(name: &'static str, check: fn(&Rendered) -> Vec<String>) -> Rule {
-    Rule {
-        name,
-        in_base: false,
-        check,
-    }
+    Rule { name, in_base: false, check }
 }
 
 /// All of them.
@@ -67,6 +59,7 @@ pub const RULES: &[Rule] = &[
     // Who reaches whom.
     everywhere("service-selects", traffic::services),
     everywhere("selectors-disjoint", traffic::disjoint),
+    everywhere("tracks-alike", pods::alike),
     everywhere("routes", traffic::routes),
     overlays("public-host", traffic::public_host),
     everywhere("network-policy", traffic::policy),

@@ -42,24 +42,15 @@ pub fn is_custom(object: &Value) -> bool {
 
 /// What is wrong with one object; empty when nothing is.
 pub fn faults(object: &Value) -> Vec<String> {
-    let faults =
-        built_in(object).unwrap_or_else(|| Custom::read(object).err().into_iter().collect());
+    let faults = built_in(object).unwrap_or_else(|| Custom::read(object).err().into_iter().collect());
     let kind = object["kind"].as_str().unwrap_or("without a kind");
-    let name = object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or("without a name");
-    faults
-        .into_iter()
-        .map(|fault| format!("{kind} {name}: {fault}"))
-        .collect()
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+    faults.into_iter().map(|fault| format!("{kind} {name}: {fault}")).collect()
 }
 
 /// Reads an object as its type and writes it again: what is lost was unknown, what is new was required.
 fn typed<T: DeserializeOwned + Serialize>(object: &Value) -> Vec<String> {
-    let again = match serde_json::from_value::<T>(object.clone())
-        .map(|typed| serde_json::to_value(&typed))
-    {
+    let again = match serde_json::from_value::<T>(object.clone()).map(|typed| serde_json::to_value(&typed)) {
         Ok(Ok(again)) => again,
         Ok(Err(e)) | Err(e) => return vec![e.to_string()],
     };
@@ -95,33 +86,21 @@ fn compare(given: &Value, again: &Value, at: &str, faults: &mut Vec<String>) {
 /// The fields that take one word of a few, which the types leave open; from the API reference of Kubernetes 1.36.
 const WORDS: &[(&str, &[&str])] = &[
     ("/spec/strategy/type", &["RollingUpdate", "Recreate"]),
-    (
-        "/spec/type",
-        &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"],
-    ),
+    ("/spec/type", &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
     ("policyTypes/0", &["Ingress", "Egress"]),
     ("policyTypes/1", &["Ingress", "Egress"]),
     ("imagePullPolicy", &["Always", "IfNotPresent", "Never"]),
     ("protocol", &["TCP", "UDP", "SCTP"]),
     ("pathType", &["Exact", "Prefix", "ImplementationSpecific"]),
-    (
-        "unhealthyPodEvictionPolicy",
-        &["IfHealthyBudget", "AlwaysAllow"],
-    ),
+    ("unhealthyPodEvictionPolicy", &["IfHealthyBudget", "AlwaysAllow"]),
     ("whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"]),
     ("nodeTaintsPolicy", &["Honor", "Ignore"]),
     ("nodeAffinityPolicy", &["Honor", "Ignore"]),
-    (
-        "seccompProfile/type",
-        &["RuntimeDefault", "Localhost", "Unconfined"],
-    ),
+    ("seccompProfile/type", &["RuntimeDefault", "Localhost", "Unconfined"]),
     ("selectPolicy", &["Max", "Min", "Disabled"]),
     ("target/type", &["Utilization", "Value", "AverageValue"]),
     ("restartPolicy", &["Always", "OnFailure", "Never"]),
-    (
-        "dnsPolicy",
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-    ),
+    ("dnsPolicy", &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
 ];
 
 fn words(value: &Value, at: &str, faults: &mut Vec<String>) {
@@ -188,14 +167,8 @@ impl Crds {
             Ok(crd) => crd,
             Err(e) => return vec![format!("{group} {kind}: {e}")],
         };
-        let versions = crd["spec"]["versions"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let Some(found) = versions
-            .iter()
-            .find(|v| v["name"] == version && v["served"] == true)
-        else {
+        let versions = crd["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let Some(found) = versions.iter().find(|v| v["name"] == version && v["served"] == true) else {
             return vec![format!("{group}/{version} {kind}: not served")];
         };
         if found["deprecated"] == true {
@@ -203,18 +176,15 @@ impl Crds {
         }
         let mut schema = found["schema"]["openAPIV3Schema"].clone();
         close(&mut schema);
-        for (key, open) in [
-            ("apiVersion", json!({})),
-            ("kind", json!({})),
-            ("metadata", json!({"type": "object"})),
-        ] {
+        for (key, open) in
+            [("apiVersion", json!({})), ("kind", json!({})), ("metadata", json!({"type": "object"}))]
+        {
             schema["properties"][key] = open;
         }
         match jsonschema::validator_for(&schema) {
-            Ok(validator) => validator
-                .iter_errors(object)
-                .map(|e| format!("{kind} {}: {e}", e.instance_path()))
-                .collect(),
+            Ok(validator) => {
+                validator.iter_errors(object).map(|e| format!("{kind} {}: {e}", e.instance_path())).collect()
+            }
             Err(e) => vec![format!("{kind}: its schema cannot be read: {e}")],
         }
     }

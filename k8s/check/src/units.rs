@@ -16,9 +16,7 @@ pub fn millis(text: &str) -> Option<u64> {
 
 /// Thousandths of a quantity: 100 for `100m` of CPU, 1024000 for `1Ki` of memory; `None` when it is no quantity.
 pub fn quantity(text: &str) -> Option<u128> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u128 = text[..end].parse().ok()?;
     let unit = match &text[end..] {
         "m" => return Some(number),

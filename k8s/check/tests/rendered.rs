@@ -51,10 +51,7 @@ fn every_target_keeps_every_rule() {
     for target in targets() {
         let rendered = Rendered::read(&kustomize(&target).unwrap()).unwrap();
         if !target.starts_with("gitops/") {
-            assert!(
-                rendered.workloads().count() > 0,
-                "{target} has no Deployment"
-            );
+            assert!(rendered.workloads().count() > 0, "{target} has no Deployment");
         }
         for rule in RULES.iter().filter(|rule| rule.in_base || target != "base") {
             let found = rule.check(&rendered).into_iter();

@@ -23,13 +23,9 @@ const DEFAULT: (u64, u64) = (5_000, 60_000);
 
 /// The longest lag and the longest keep-alive of all that stands in front, in milliseconds.
 fn in_front(rendered: &Rendered) -> (u64, u64) {
-    let known = rendered
-        .fronts()
-        .into_iter()
-        .filter_map(|front| FRONTS.iter().find(|(name, ..)| *name == front));
-    known.fold(DEFAULT, |(lag, idle), (_, l, i)| {
-        (lag.max(*l), idle.max(*i))
-    })
+    let known =
+        rendered.fronts().into_iter().filter_map(|front| FRONTS.iter().find(|(name, ..)| *name == front));
+    known.fold(DEFAULT, |(lag, idle), (_, l, i)| (lag.max(*l), idle.max(*i)))
 }
 
 /// The grace period covers delay, timeout, flush and a margin, and the process is told the same number.
@@ -38,12 +34,9 @@ pub(super) fn grace(rendered: &Rendered) -> Vec<String> {
     for workload in rendered.workloads() {
         let variables = rendered.environment(&workload);
         let value = |name: &str| variables.get(name).and_then(|text| millis(text));
-        let grace = workload
-            .pod
-            .termination_grace_period_seconds
-            .and_then(|s| u64::try_from(s).ok())
-            .unwrap_or(30)
-            * 1_000;
+        let grace =
+            workload.pod.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30)
+                * 1_000;
         let pre_stop = workload
             .container
             .lifecycle
@@ -60,7 +53,10 @@ pub(super) fn grace(rendered: &Rendered) -> Vec<String> {
         };
         let needed = pre_stop + sum + MARGIN;
         if needed > grace {
-            faults.push(format!("{}: preStop + delay + timeout + flush + margin is {needed} ms, the grace period {grace} ms", workload.name));
+            faults.push(format!(
+                "{}: preStop + delay + timeout + flush + margin is {needed} ms, the grace period {grace} ms",
+                workload.name
+            ));
         }
         if value("APP_TERMINATION_GRACE_PERIOD") != Some(grace) {
             faults.push(format!(
@@ -78,10 +74,7 @@ pub(super) fn delay(rendered: &Rendered) -> Vec<String> {
     let (lag, _) = in_front(rendered);
     for workload in rendered.workloads() {
         let variables = rendered.environment(&workload);
-        let delay = variables
-            .get("APP_DRAIN_DELAY")
-            .and_then(|text| millis(text))
-            .unwrap_or(0);
+        let delay = variables.get("APP_DRAIN_DELAY").and_then(|text| millis(text)).unwrap_or(0);
         let mut cover = |needed: u64, what: &str| {
             if delay < needed {
                 faults.push(format!(
@@ -93,10 +86,7 @@ pub(super) fn delay(rendered: &Rendered) -> Vec<String> {
         cover(lag, "the lag of what stands in front");
         if let Some(probe) = &workload.container.readiness_probe {
             let seconds = probe.period_seconds.unwrap_or(10) * probe.failure_threshold.unwrap_or(3);
-            cover(
-                u64::try_from(seconds).unwrap_or(0) * 1_000,
-                "the readiness probe, period × threshold",
-            );
+            cover(u64::try_from(seconds).unwrap_or(0) * 1_000, "the readiness probe, period × threshold");
         }
         for ingress in &rendered.ingresses {
             let annotations = ingress.metadata.annotations.clone().unwrap_or_default();
@@ -106,26 +96,18 @@ pub(super) fn delay(rendered: &Rendered) -> Vec<String> {
             };
             if annotations.keys().any(|key| key.starts_with("alb.")) {
                 // 15 s and 2 are the load balancer's defaults.
-                let probes = number("healthcheck-interval-seconds", 15)
-                    * number("unhealthy-threshold-count", 2);
-                cover(
-                    probes * 1_000,
-                    "the load balancer's probe, period × threshold",
-                );
+                let probes =
+                    number("healthcheck-interval-seconds", 15) * number("unhealthy-threshold-count", 2);
+                cover(probes * 1_000, "the load balancer's probe, period × threshold");
                 let attributes = annotations
                     .get("alb.ingress.kubernetes.io/target-group-attributes")
                     .map(String::as_str)
                     .unwrap_or_default();
                 let deregistration = attributes.split(',').find_map(|a| {
-                    a.strip_prefix("deregistration_delay.timeout_seconds=")?
-                        .parse::<u64>()
-                        .ok()
+                    a.strip_prefix("deregistration_delay.timeout_seconds=")?.parse::<u64>().ok()
                 });
                 // 300 s is the default.
-                cover(
-                    deregistration.unwrap_or(300) * 1_000,
-                    "the load balancer's deregistration delay",
-                );
+                cover(deregistration.unwrap_or(300) * 1_000, "the load balancer's deregistration delay");
             }
         }
     }
@@ -138,12 +120,7 @@ pub(super) fn keep_alive(rendered: &Rendered) -> Vec<String> {
     let (_, idle) = in_front(rendered);
     for workload in rendered.workloads() {
         let variables = rendered.environment(&workload);
-        let value = |name: &str| {
-            variables
-                .get(name)
-                .and_then(|text| millis(text))
-                .unwrap_or(0)
-        };
+        let value = |name: &str| variables.get(name).and_then(|text| millis(text)).unwrap_or(0);
         let timeout = value("APP_DRAIN_TIMEOUT");
         if timeout <= idle {
             faults.push(format!("{}: the drain timeout of {timeout} ms does not cover a connection that is kept for {idle} ms", workload.name));
@@ -155,10 +132,7 @@ pub(super) fn keep_alive(rendered: &Rendered) -> Vec<String> {
             ));
         }
         if value("APP_REQUEST_TIMEOUT") > timeout {
-            faults.push(format!(
-                "{}: a request may take longer than the drain",
-                workload.name
-            ));
+            faults.push(format!("{}: a request may take longer than the drain", workload.name));
         }
     }
     faults

@@ -24,18 +24,10 @@ pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
         }
     }
     for workload in rendered.workloads() {
-        let own = workload
-            .deployment
-            .metadata
-            .labels
-            .clone()
-            .unwrap_or_default();
+        let own = workload.deployment.metadata.labels.clone().unwrap_or_default();
         for key in WORKLOAD {
             if !own.contains_key(*key) || !workload.labels.contains_key(*key) {
-                faults.push(format!(
-                    "{}: no label {key}, on itself or on its pods",
-                    workload.name
-                ));
+                faults.push(format!("{}: no label {key}, on itself or on its pods", workload.name));
             }
         }
     }
@@ -50,22 +42,13 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
     for custom in &rendered.custom {
         match custom {
             Custom::ExternalSecret(secret) => secrets.insert(secret.spec.target.name.as_str()),
-            Custom::SealedSecret(secret) => {
-                secrets.insert(secret.spec.template.metadata.name.as_str())
-            }
-            Custom::Certificate(certificate) => {
-                certificates.insert(certificate.spec.secret_name.as_str())
-            }
+            Custom::SealedSecret(secret) => secrets.insert(secret.spec.template.metadata.name.as_str()),
+            Custom::Certificate(certificate) => certificates.insert(certificate.spec.secret_name.as_str()),
             _ => false,
         };
     }
     let names = |kind: &str| -> BTreeSet<&str> {
-        rendered
-            .every
-            .iter()
-            .filter(|(k, _)| k == kind)
-            .filter_map(|(_, m)| m.name.as_deref())
-            .collect()
+        rendered.every.iter().filter(|(k, _)| k == kind).filter_map(|(_, m)| m.name.as_deref()).collect()
     };
     for workload in rendered.workloads() {
         let mut asked = BTreeSet::new();
@@ -85,33 +68,14 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
                 }
             }
         }
-        let mounted: BTreeSet<_> = workload
-            .container
-            .volume_mounts
-            .iter()
-            .flatten()
-            .map(|mount| mount.name.as_str())
-            .collect();
-        let volumes: BTreeSet<_> = workload
-            .pod
-            .volumes
-            .iter()
-            .flatten()
-            .map(|volume| volume.name.as_str())
-            .collect();
+        let mounted: BTreeSet<_> =
+            workload.container.volume_mounts.iter().flatten().map(|mount| mount.name.as_str()).collect();
+        let volumes: BTreeSet<_> =
+            workload.pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
         for name in mounted.symmetric_difference(&volumes) {
-            faults.push(format!(
-                "{}: volume {name} is not both declared and mounted",
-                workload.name
-            ));
+            faults.push(format!("{}: volume {name} is not both declared and mounted", workload.name));
         }
-        for secret in workload
-            .pod
-            .volumes
-            .iter()
-            .flatten()
-            .filter_map(|volume| volume.secret.as_ref())
-        {
+        for secret in workload.pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()) {
             let name = secret.secret_name.as_deref().unwrap_or_default();
             asked.insert(name);
             if secret.optional != Some(true) && !secrets.contains(name) {
@@ -122,17 +86,10 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             }
         }
         for secret in secrets.difference(&asked) {
-            faults.push(format!(
-                "{}: does not read the Secret {secret} that is made",
-                workload.name
-            ));
+            faults.push(format!("{}: does not read the Secret {secret} that is made", workload.name));
         }
-        for variable in workload
-            .container
-            .env
-            .iter()
-            .flatten()
-            .filter(|variable| variable.name.ends_with("_FILE"))
+        for variable in
+            workload.container.env.iter().flatten().filter(|variable| variable.name.ends_with("_FILE"))
         {
             let value = variable.value.as_deref().unwrap_or_default();
             if !workload
@@ -149,19 +106,12 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
     let of_ingress: BTreeSet<&str> = rendered
         .ingresses
         .iter()
-        .flat_map(|ingress| {
-            ingress
-                .spec
-                .iter()
-                .flat_map(|spec| spec.tls.iter().flatten())
-        })
+        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()))
         .filter_map(|tls| tls.secret_name.as_deref())
         .collect();
     if !rendered.ingresses.is_empty() {
         for certificate in certificates.difference(&of_ingress) {
-            faults.push(format!(
-                "Certificate: no Ingress uses the Secret {certificate}"
-            ));
+            faults.push(format!("Certificate: no Ingress uses the Secret {certificate}"));
         }
     }
     let issuers = names("Issuer");
@@ -172,23 +122,15 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
                 if certificate.spec.issuer_ref.kind == "Issuer"
                     && !issuers.contains(certificate.spec.issuer_ref.name.as_str()) =>
             {
-                faults.push(format!(
-                    "Certificate: no Issuer {}",
-                    certificate.spec.issuer_ref.name
-                ));
+                faults.push(format!("Certificate: no Issuer {}", certificate.spec.issuer_ref.name));
             }
             Custom::FluxKustomization(flux) => {
                 if !repositories.contains(flux.spec.source_ref.name.as_str()) {
-                    faults.push(format!(
-                        "Kustomization: no GitRepository {}",
-                        flux.spec.source_ref.name
-                    ));
+                    faults.push(format!("Kustomization: no GitRepository {}", flux.spec.source_ref.name));
                 }
                 faults.extend(no_overlay(&flux.spec.path));
             }
-            Custom::Application(application) => {
-                faults.extend(no_overlay(&application.spec.source.path))
-            }
+            Custom::Application(application) => faults.extend(no_overlay(&application.spec.source.path)),
             _ => {}
         }
     }
@@ -207,16 +149,8 @@ fn no_overlay(path: &str) -> Option<String> {
 pub(super) fn no_token(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
-        let name = workload
-            .pod
-            .service_account_name
-            .as_deref()
-            .unwrap_or("default");
-        match rendered
-            .accounts
-            .iter()
-            .find(|account| account.metadata.name.as_deref() == Some(name))
-        {
+        let name = workload.pod.service_account_name.as_deref().unwrap_or("default");
+        match rendered.accounts.iter().find(|account| account.metadata.name.as_deref() == Some(name)) {
             None => faults.push(format!("{}: no ServiceAccount {name}", workload.name)),
             Some(account) if account.automount_service_account_token != Some(false) => {
                 faults.push(format!("ServiceAccount {name}: hands out a token"))
@@ -235,31 +169,19 @@ pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
     let secret = |name: &str| {
         let name = name.to_uppercase();
         !name.ends_with("_FILE")
-            && ["TOKEN", "SECRET", "PASSWORD", "PRIVATE", "CREDENTIAL"]
-                .iter()
-                .any(|word| name.contains(word))
+            && ["TOKEN", "SECRET", "PASSWORD", "PRIVATE", "CREDENTIAL"].iter().any(|word| name.contains(word))
     };
     let mut faults = Vec::new();
     for map in &rendered.config_maps {
         for (key, _) in map.data.iter().flatten().filter(|(key, _)| secret(key)) {
-            faults.push(format!(
-                "ConfigMap {:?}: {key} belongs in a Secret",
-                map.metadata.name
-            ));
+            faults.push(format!("ConfigMap {:?}: {key} belongs in a Secret", map.metadata.name));
         }
     }
     for workload in rendered.workloads() {
-        for variable in workload
-            .container
-            .env
-            .iter()
-            .flatten()
-            .filter(|v| v.value.is_some() && secret(&v.name))
+        for variable in
+            workload.container.env.iter().flatten().filter(|v| v.value.is_some() && secret(&v.name))
         {
-            faults.push(format!(
-                "{}: {} belongs in a Secret",
-                workload.name, variable.name
-            ));
+            faults.push(format!("{}: {} belongs in a Secret", workload.name, variable.name));
         }
     }
     faults
@@ -269,16 +191,11 @@ pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
 pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
-    for (kind, metadata) in rendered
-        .every
-        .iter()
-        .filter(|(kind, _)| kind != "Namespace")
-    {
+    for (kind, metadata) in rendered.every.iter().filter(|(kind, _)| kind != "Namespace") {
         match metadata.namespace.as_deref() {
-            None | Some("default") => faults.push(format!(
-                "{kind} {:?}: in no namespace of its own",
-                metadata.name
-            )),
+            None | Some("default") => {
+                faults.push(format!("{kind} {:?}: in no namespace of its own", metadata.name))
+            }
             Some(name) => {
                 used.insert(name);
             }
@@ -293,14 +210,8 @@ pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
             faults.push(format!("Namespace {name}: nothing is in it"));
         }
         let labels = namespace.metadata.labels.clone().unwrap_or_default();
-        if labels
-            .get("pod-security.kubernetes.io/enforce")
-            .map(String::as_str)
-            != Some("restricted")
-        {
-            faults.push(format!(
-                "Namespace {name}: does not enforce restricted pod security"
-            ));
+        if labels.get("pod-security.kubernetes.io/enforce").map(String::as_str) != Some("restricted") {
+            faults.push(format!("Namespace {name}: does not enforce restricted pod security"));
         }
     }
     faults

@@ -11,10 +11,7 @@ fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) ->
     for workload in rendered.workloads() {
         let mut own = Vec::new();
         check(&workload, &mut own);
-        faults.extend(
-            own.into_iter()
-                .map(|fault| format!("{}: {fault}", workload.name)),
-        );
+        faults.extend(own.into_iter().map(|fault| format!("{}: {fault}", workload.name)));
     }
     faults
 }
@@ -29,9 +26,7 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
             }
         };
         refuse(
-            pod.host_network == Some(true)
-                || pod.host_pid == Some(true)
-                || pod.host_ipc == Some(true),
+            pod.host_network == Some(true) || pod.host_pid == Some(true) || pod.host_ipc == Some(true),
             "shares a namespace of the node",
         );
         for volume in pod.volumes.iter().flatten() {
@@ -43,13 +38,7 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
                 || volume.persistent_volume_claim.is_some()
                 || volume.projected.is_some()
                 || volume.secret.is_some();
-            refuse(
-                !allowed,
-                &format!(
-                    "volume {} is of a kind that restricted refuses",
-                    volume.name
-                ),
-            );
+            refuse(!allowed, &format!("volume {} is of a kind that restricted refuses", volume.name));
         }
         let of_pod = pod.security_context.clone().unwrap_or_default();
         refuse(of_pod.sysctls.is_some(), "sets sysctls");
@@ -58,59 +47,30 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
             "sets SELinux or Windows options",
         );
         refuse(
-            of_pod
-                .app_armor_profile
-                .is_some_and(|p| p.type_ == "Unconfined"),
+            of_pod.app_armor_profile.is_some_and(|p| p.type_ == "Unconfined"),
             "is not confined by AppArmor",
         );
-        let containers = pod
-            .containers
-            .iter()
-            .chain(pod.init_containers.iter().flatten());
+        let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
         for container in containers {
             let own = container.security_context.clone().unwrap_or_default();
             let capabilities = own.capabilities.clone().unwrap_or_default();
             refuse(own.privileged == Some(true), "is privileged");
+            refuse(own.allow_privilege_escalation != Some(false), "allows privilege escalation");
+            refuse(capabilities.drop != Some(vec!["ALL".to_owned()]), "does not drop ALL capabilities");
             refuse(
-                own.allow_privilege_escalation != Some(false),
-                "allows privilege escalation",
-            );
-            refuse(
-                capabilities.drop != Some(vec!["ALL".to_owned()]),
-                "does not drop ALL capabilities",
-            );
-            refuse(
-                capabilities
-                    .add
-                    .is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
+                capabilities.add.is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
                 "adds capabilities",
             );
-            refuse(
-                own.proc_mount.is_some_and(|mount| mount != "Default"),
-                "mounts an unmasked /proc",
-            );
-            refuse(
-                own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true),
-                "may run as root",
-            );
-            refuse(
-                own.run_as_user.or(of_pod.run_as_user) == Some(0),
-                "runs as root",
-            );
-            let seccomp = own
-                .seccomp_profile
-                .or(of_pod.seccomp_profile.clone())
-                .map(|profile| profile.type_);
+            refuse(own.proc_mount.is_some_and(|mount| mount != "Default"), "mounts an unmasked /proc");
+            refuse(own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true), "may run as root");
+            refuse(own.run_as_user.or(of_pod.run_as_user) == Some(0), "runs as root");
+            let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile.clone()).map(|profile| profile.type_);
             refuse(
                 !matches!(seccomp.as_deref(), Some("RuntimeDefault" | "Localhost")),
                 "has no seccomp profile",
             );
             refuse(
-                container
-                    .ports
-                    .iter()
-                    .flatten()
-                    .any(|port| port.host_port.is_some_and(|p| p != 0)),
+                container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)),
                 "takes a port of the node",
             );
         }
@@ -129,11 +89,7 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
 pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let of_pod = workload.pod.security_context.clone().unwrap_or_default();
-        let own = workload
-            .container
-            .security_context
-            .clone()
-            .unwrap_or_default();
+        let own = workload.container.security_context.clone().unwrap_or_default();
         for (what, id) in [
             ("uid", own.run_as_user.or(of_pod.run_as_user)),
             ("gid", own.run_as_group.or(of_pod.run_as_group)),
@@ -148,11 +104,7 @@ pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
 /// The root filesystem is read-only.
 pub(super) fn read_only(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
-        let own = workload
-            .container
-            .security_context
-            .clone()
-            .unwrap_or_default();
+        let own = workload.container.security_context.clone().unwrap_or_default();
         if own.read_only_root_filesystem != Some(true) {
             faults.push("the root filesystem can be written".to_owned());
         }
@@ -165,8 +117,7 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
         let resources = workload.container.resources.clone().unwrap_or_default();
         let requests = resources.requests.unwrap_or_default();
         let limits = resources.limits.unwrap_or_default();
-        let amount =
-            |of: Option<&Quantity>| of.and_then(|q| quantity(&q.0)).filter(|amount| *amount > 0);
+        let amount = |of: Option<&Quantity>| of.and_then(|q| quantity(&q.0)).filter(|amount| *amount > 0);
         for name in ["cpu", "memory", "ephemeral-storage"] {
             let request = amount(requests.get(name));
             let limit = amount(limits.get(name));
@@ -177,9 +128,7 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
                 "cpu" if limits.contains_key(name) => faults.push("has a CPU limit".to_owned()),
                 "cpu" => {}
                 _ if limit.is_none() => faults.push(format!("has no limit of {name}")),
-                _ if limit < request => {
-                    faults.push(format!("its limit of {name} is below its request"))
-                }
+                _ if limit < request => faults.push(format!("its limit of {name} is below its request")),
                 _ => {}
             }
         }
@@ -190,9 +139,8 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
 pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let image = workload.container.image.as_deref().unwrap_or_default();
-        let (name, digest) = image
-            .split_once('@')
-            .map_or((image, None), |(name, digest)| (name, Some(digest)));
+        let (name, digest) =
+            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
         // A colon before the last slash belongs to the registry's port.
         let last = name.rsplit('/').next().unwrap_or_default();
         let tag = last.split_once(':').map(|(_, tag)| tag);
@@ -208,11 +156,7 @@ pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
 /// Startup, readiness and liveness, each at its own path of a declared port, the admin port.
 pub(super) fn probes(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
-        let expected = [
-            ("startup", "/startupz"),
-            ("readiness", "/readyz"),
-            ("liveness", "/livez"),
-        ];
+        let expected = [("startup", "/startupz"), ("readiness", "/readyz"), ("liveness", "/livez")];
         let probes = workload.probes();
         for (name, path) in expected {
             let Some((_, probe)) = probes.iter().find(|(found, _)| *found == name) else {
@@ -226,13 +170,8 @@ pub(super) fn probes(rendered: &Rendered) -> Vec<String> {
             if get.path.as_deref() != Some(path) {
                 faults.push(format!("{name} probe asks {:?} and not {path}", get.path));
             }
-            if get.port != IntOrString::String("admin".to_owned())
-                || workload.port(&get.port).is_none()
-            {
-                faults.push(format!(
-                    "{name} probe asks port {:?}, not the declared port admin",
-                    get.port
-                ));
+            if get.port != IntOrString::String("admin".to_owned()) || workload.port(&get.port).is_none() {
+                faults.push(format!("{name} probe asks port {:?}, not the declared port admin", get.port));
             }
             if probe.timeout_seconds.unwrap_or(1) > probe.period_seconds.unwrap_or(10).max(2) {
                 faults.push(format!("{name} probe may take longer than its period"));
@@ -249,19 +188,13 @@ pub(super) fn hooks(rendered: &Rendered) -> Vec<String> {
             faults.push("has a preStop hook".to_owned());
         }
         for command in [
-            lifecycle
-                .post_start
-                .and_then(|hook| hook.exec)
-                .and_then(|exec| exec.command),
+            lifecycle.post_start.and_then(|hook| hook.exec).and_then(|exec| exec.command),
             workload.container.command.clone(),
         ]
         .into_iter()
         .flatten()
         {
-            if command
-                .first()
-                .is_none_or(|program| !program.ends_with("landfall"))
-            {
+            if command.first().is_none_or(|program| !program.ends_with("landfall")) {
                 faults.push(format!("runs {command:?}, which the image does not have"));
             }
         }
@@ -300,12 +233,7 @@ pub(super) fn environment(rendered: &Rendered) -> Vec<String> {
             .flatten()
             .filter_map(|from| rendered.config_map(&from.config_map_ref.as_ref()?.name));
         let keys = of_maps.flat_map(|map| map.data.iter().flatten().map(|(key, _)| key.as_str()));
-        let names = workload
-            .container
-            .env
-            .iter()
-            .flatten()
-            .map(|variable| variable.name.as_str());
+        let names = workload.container.env.iter().flatten().map(|variable| variable.name.as_str());
         for name in keys.chain(names) {
             if !seen.insert(name) {
                 faults.push(format!("{name} is set twice"));
@@ -322,13 +250,10 @@ pub(super) fn environment(rendered: &Rendered) -> Vec<String> {
                 .flatten()
                 .find(|variable| variable.name == *name)
                 .and_then(|variable| variable.value_from.as_ref());
-            let found = source
-                .and_then(|from| from.field_ref.as_ref())
-                .map(|field| field.field_path.as_str());
+            let found =
+                source.and_then(|from| from.field_ref.as_ref()).map(|field| field.field_path.as_str());
             if found != *field {
-                faults.push(format!(
-                    "{name} comes from {found:?} and not from {field:?}"
-                ));
+                faults.push(format!("{name} comes from {found:?} and not from {field:?}"));
             }
         }
     })
@@ -338,20 +263,14 @@ pub(super) fn environment(rendered: &Rendered) -> Vec<String> {
 pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         for key in ["topology.kubernetes.io/zone", "kubernetes.io/hostname"] {
-            let Some(constraint) = workload
-                .pod
-                .topology_spread_constraints
-                .iter()
-                .flatten()
-                .find(|c| c.topology_key == key)
+            let Some(constraint) =
+                workload.pod.topology_spread_constraints.iter().flatten().find(|c| c.topology_key == key)
             else {
                 faults.push(format!("is not spread by {key}"));
                 continue;
             };
             if constraint.match_label_keys != Some(vec!["pod-template-hash".to_owned()]) {
-                faults.push(format!(
-                    "spread by {key} counts the pods of an old revision"
-                ));
+                faults.push(format!("spread by {key} counts the pods of an old revision"));
             }
             if constraint
                 .label_selector
@@ -362,4 +281,24 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
             }
         }
     })
+}
+
+/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a difference.
+pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
+    let bare = |workload: &Workload<'_>| {
+        let mut template = workload.deployment.spec.clone().unwrap_or_default().template;
+        if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+            labels.retain(|key, _| key != "track" && key != "app.kubernetes.io/instance");
+        }
+        if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
+            let name = container.image.take().unwrap_or_default();
+            container.image = name.split(':').next().map(str::to_owned);
+        }
+        template
+    };
+    let all: Vec<_> = rendered.workloads().collect();
+    all.windows(2)
+        .filter(|pair| bare(&pair[0]) != bare(&pair[1]))
+        .map(|pair| format!("{} and {} differ in more than their tag", pair[0].name, pair[1].name))
+        .collect()
 }

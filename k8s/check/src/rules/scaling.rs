@@ -8,34 +8,24 @@ use crate::{Rendered, custom::Custom, rendered::selects, units::quantity};
 pub(super) fn owner(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
-        let replicas = workload
-            .deployment
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.replicas);
+        let replicas = workload.deployment.spec.as_ref().and_then(|spec| spec.replicas);
         match (rendered.scale(&workload), replicas) {
             (Some(_), Some(n)) => faults.push(format!(
                 "{}: `replicas: {n}` beside an autoscaler: each apply would take its number back",
                 workload.name
             )),
-            (None, None) => faults.push(format!(
-                "{}: neither `replicas` nor an autoscaler",
-                workload.name
-            )),
+            (None, None) => faults.push(format!("{}: neither `replicas` nor an autoscaler", workload.name)),
             _ => {}
         }
-        let by_hpa = rendered
-            .autoscalers
+        let by_hpa =
+            rendered.autoscalers.iter().filter(|hpa| hpa.spec.scale_target_ref.name == workload.name).count();
+        let by_keda = rendered
+            .custom
             .iter()
-            .filter(|hpa| hpa.spec.scale_target_ref.name == workload.name)
+            .filter(|c| matches!(c, Custom::ScaledObject(k) if k.spec.scale_target_ref.name == workload.name))
             .count();
-        let by_keda = rendered.custom.iter().filter(|c| matches!(c, Custom::ScaledObject(k) if k.spec.scale_target_ref.name == workload.name)).count();
         if by_hpa + by_keda > 1 {
-            faults.push(format!(
-                "{}: scaled by {} objects",
-                workload.name,
-                by_hpa + by_keda
-            ));
+            faults.push(format!("{}: scaled by {} objects", workload.name, by_hpa + by_keda));
         }
     }
     faults
@@ -54,10 +44,7 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
             || target.api_version.as_deref() != Some("apps/v1")
             || !exists(&target.name)
         {
-            faults.push(format!(
-                "{name}: its target {} {} does not exist",
-                target.kind, target.name
-            ));
+            faults.push(format!("{name}: its target {} {} does not exist", target.kind, target.name));
         }
         for resource in ["cpu", "memory"] {
             if !spec
@@ -76,12 +63,8 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     }
     for custom in &rendered.custom {
         match custom {
-            Custom::ScaledObject(keda) if !exists(&keda.spec.scale_target_ref.name) => {
-                faults.push(format!(
-                    "ScaledObject: its target {} does not exist",
-                    keda.spec.scale_target_ref.name
-                ))
-            }
+            Custom::ScaledObject(keda) if !exists(&keda.spec.scale_target_ref.name) => faults
+                .push(format!("ScaledObject: its target {} does not exist", keda.spec.scale_target_ref.name)),
             Custom::VerticalPodAutoscaler(vpa) => {
                 if !exists(&vpa.spec.target_ref.name) {
                     faults.push(format!(
@@ -91,8 +74,7 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
                 }
                 if vpa.spec.update_policy.update_mode != "Off" {
                     faults.push(
-                        "VerticalPodAutoscaler: changes the requests that the HPA divides by"
-                            .to_owned(),
+                        "VerticalPodAutoscaler: changes the requests that the HPA divides by".to_owned(),
                     );
                 }
             }
@@ -103,17 +85,10 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     for workload in rendered.workloads() {
         let (min, max) = rendered.scale(&workload).unwrap_or((0, 0));
         if min < 1 || min >= max {
-            faults.push(format!(
-                "{}: between {min} and {max} pods there is nothing to scale",
-                workload.name
-            ));
+            faults.push(format!("{}: between {min} and {max} pods there is nothing to scale", workload.name));
         }
         // A canary may be one pod, but not the one that the others lean on.
-        fewest += if workload.label("track") == "canary" {
-            0
-        } else {
-            min
-        };
+        fewest += if workload.label("track") == "canary" { 0 } else { min };
     }
     if fewest < 2 && rendered.workloads().any(|workload| !workload.local()) {
         faults.push(format!("{fewest} pod: the loss of one is an outage"));
@@ -126,17 +101,11 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
         let over = rendered.budgets.iter().filter(|pdb| {
-            pdb.spec
-                .as_ref()
-                .and_then(|s| s.selector.as_ref())
-                .is_some_and(|s| selects(s, &workload.labels))
+            pdb.spec.as_ref().and_then(|s| s.selector.as_ref()).is_some_and(|s| selects(s, &workload.labels))
         });
         // An eviction of a pod with two budgets is refused.
         if over.count() != 1 {
-            faults.push(format!(
-                "{}: its pods must be under one PodDisruptionBudget",
-                workload.name
-            ));
+            faults.push(format!("{}: its pods must be under one PodDisruptionBudget", workload.name));
         }
     }
     for pdb in &rendered.budgets {
@@ -144,20 +113,12 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
         let Some(spec) = &pdb.spec else { continue };
         let under: Vec<_> = rendered
             .workloads()
-            .filter(|w| {
-                spec.selector
-                    .as_ref()
-                    .is_some_and(|s| selects(s, &w.labels))
-            })
+            .filter(|w| spec.selector.as_ref().is_some_and(|s| selects(s, &w.labels)))
             .collect();
         if under.is_empty() {
             faults.push(format!("{name}: selects no pod"));
         }
-        let fewest: i32 = under
-            .iter()
-            .filter_map(|w| rendered.scale(w))
-            .map(|(min, _)| min)
-            .sum();
+        let fewest: i32 = under.iter().filter_map(|w| rendered.scale(w)).map(|(min, _)| min).sum();
         let room = match (&spec.max_unavailable, &spec.min_available) {
             (Some(IntOrString::Int(n)), None) => *n,
             (None, Some(IntOrString::Int(n))) => fewest - n,
@@ -165,14 +126,10 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
             _ => 0,
         };
         if room < 1 {
-            faults.push(format!(
-                "{name}: with {fewest} pods it lets none go and blocks a node drain"
-            ));
+            faults.push(format!("{name}: with {fewest} pods it lets none go and blocks a node drain"));
         }
         if spec.unhealthy_pod_eviction_policy.as_deref() != Some("AlwaysAllow") {
-            faults.push(format!(
-                "{name}: a pod that is not ready can block a node drain"
-            ));
+            faults.push(format!("{name}: a pod that is not ready can block a node drain"));
         }
     }
     faults
@@ -187,19 +144,11 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
         };
         let strategy = spec.strategy.clone().unwrap_or_default();
         if strategy.type_.as_deref() != Some("RollingUpdate") {
-            faults.push(format!(
-                "{}: is not replaced by a rolling update",
-                workload.name
-            ));
+            faults.push(format!("{}: is not replaced by a rolling update", workload.name));
         }
-        let unavailable = strategy
-            .rolling_update
-            .and_then(|rolling| rolling.max_unavailable);
+        let unavailable = strategy.rolling_update.and_then(|rolling| rolling.max_unavailable);
         if unavailable != Some(IntOrString::Int(0)) {
-            faults.push(format!(
-                "{}: an update takes pods away before new ones are ready",
-                workload.name
-            ));
+            faults.push(format!("{}: an update takes pods away before new ones are ready", workload.name));
         }
         let (min, _) = rendered.scale(&workload).unwrap_or((1, 1));
         if Rendered::surge(&workload, min) < 1 {
@@ -208,9 +157,11 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
                 workload.name
             ));
         }
-        let startup = workload.container.startup_probe.as_ref().map_or(0, |p| {
-            p.period_seconds.unwrap_or(10) * p.failure_threshold.unwrap_or(3)
-        });
+        let startup = workload
+            .container
+            .startup_probe
+            .as_ref()
+            .map_or(0, |p| p.period_seconds.unwrap_or(10) * p.failure_threshold.unwrap_or(3));
         let ready = spec.min_ready_seconds.unwrap_or(0);
         if ready < 1 {
             faults.push(format!(
@@ -219,10 +170,7 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
             ));
         }
         if spec.progress_deadline_seconds.unwrap_or(600) <= startup + ready {
-            faults.push(format!(
-                "{}: an update counts as failed before a slow pod is ready",
-                workload.name
-            ));
+            faults.push(format!("{}: an update counts as failed before a slow pod is ready", workload.name));
         }
     }
     faults
@@ -241,11 +189,7 @@ pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
         })
         .collect();
     for quota in &rendered.quotas {
-        for (name, hard) in quota
-            .spec
-            .iter()
-            .flat_map(|spec| spec.hard.iter().flatten())
-        {
+        for (name, hard) in quota.spec.iter().flat_map(|spec| spec.hard.iter().flatten()) {
             let Some(hard) = quantity(&hard.0) else {
                 faults.push(format!("quota of {name}: {} cannot be read", hard.0));
                 continue;
@@ -255,9 +199,9 @@ pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
                 let resources = workload.container.resources.clone().unwrap_or_default();
                 let each = match name.split_once('.') {
                     None if name == "pods" => Some(1_000),
-                    Some(("requests", resource)) => resources
-                        .requests
-                        .and_then(|r| quantity(&r.get(resource)?.0)),
+                    Some(("requests", resource)) => {
+                        resources.requests.and_then(|r| quantity(&r.get(resource)?.0))
+                    }
                     Some(("limits", resource)) => {
                         resources.limits.and_then(|l| quantity(&l.get(resource)?.0))
                     }
@@ -280,32 +224,17 @@ pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
             }
         }
     }
-    for limit in rendered
-        .limits
-        .iter()
-        .flat_map(|limits| limits.spec.iter().flat_map(|spec| &spec.limits))
-    {
+    for limit in rendered.limits.iter().flat_map(|limits| limits.spec.iter().flat_map(|spec| &spec.limits)) {
         for (name, max) in limit.max.iter().flatten() {
             for workload in rendered.workloads() {
-                let own = workload
-                    .container
-                    .resources
-                    .clone()
-                    .and_then(|r| quantity(&r.limits?.get(name)?.0));
+                let own =
+                    workload.container.resources.clone().and_then(|r| quantity(&r.limits?.get(name)?.0));
                 if own > quantity(&max.0) {
-                    faults.push(format!(
-                        "{}: the LimitRange allows less {name}",
-                        workload.name
-                    ));
+                    faults.push(format!("{}: the LimitRange allows less {name}", workload.name));
                 }
             }
         }
-        if limit
-            .default
-            .iter()
-            .flatten()
-            .any(|(name, _)| name == "cpu")
-        {
+        if limit.default.iter().flatten().any(|(name, _)| name == "cpu") {
             faults.push("the LimitRange gives every pod a CPU limit".to_owned());
         }
     }

@@ -16,28 +16,19 @@ pub(super) fn services(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for service in &rendered.services {
         let name = service.metadata.name.as_deref().unwrap_or_default();
-        let behind: Vec<_> = rendered
-            .workloads()
-            .filter(|w| service_selects(service, &w.labels))
-            .collect();
+        let behind: Vec<_> = rendered.workloads().filter(|w| service_selects(service, &w.labels)).collect();
         if behind.is_empty() {
             faults.push(format!("Service {name}: selects no pod"));
         }
         let Some(spec) = &service.spec else { continue };
         for port in spec.ports.iter().flatten() {
-            let target = port
-                .target_port
-                .clone()
-                .unwrap_or(IntOrString::Int(port.port));
+            let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
             if port.name.is_none() {
                 faults.push(format!("Service {name}: port {} has no name", port.port));
             }
             for workload in &behind {
                 match workload.port(&target) {
-                    None => faults.push(format!(
-                        "Service {name}: {} has no port {target:?}",
-                        workload.name
-                    )),
+                    None => faults.push(format!("Service {name}: {} has no port {target:?}", workload.name)),
                     found if found == workload.port(&IntOrString::String("admin".to_owned())) => {
                         faults.push(format!("Service {name}: opens the admin port to callers"))
                     }
@@ -45,22 +36,13 @@ pub(super) fn services(rendered: &Rendered) -> Vec<String> {
                 }
             }
         }
-        let open = spec
-            .type_
-            .as_deref()
-            .is_some_and(|kind| kind != "ClusterIP");
+        let open = spec.type_.as_deref().is_some_and(|kind| kind != "ClusterIP");
         if open && !behind.iter().all(Workload::local) {
-            faults.push(format!(
-                "Service {name}: is opened past the ingress, as {:?}",
-                spec.type_
-            ));
+            faults.push(format!("Service {name}: is opened past the ingress, as {:?}", spec.type_));
         }
     }
     for workload in rendered.workloads() {
-        if !rendered
-            .services
-            .iter()
-            .any(|service| service_selects(service, &workload.labels))
+        if !rendered.services.iter().any(|service| service_selects(service, &workload.labels))
             && !["blue", "green"].contains(&workload.label("track"))
         {
             faults.push(format!("{}: no Service selects its pods", workload.name));
@@ -74,11 +56,8 @@ pub(super) fn disjoint(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for one in rendered.workloads() {
         for other in rendered.workloads() {
-            let taken = one
-                .deployment
-                .spec
-                .as_ref()
-                .is_some_and(|spec| selects(&spec.selector, &other.labels));
+            let taken =
+                one.deployment.spec.as_ref().is_some_and(|spec| selects(&spec.selector, &other.labels));
             if taken != (one.name == other.name) {
                 faults.push(format!(
                     "{} {} the pods of {}",
@@ -96,27 +75,18 @@ pub(super) fn disjoint(rendered: &Rendered) -> Vec<String> {
 pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let mut leads = |from: &str, name: &str, number: Option<i32>, port: Option<&str>| {
-        let found = rendered
-            .service(name)
-            .and_then(|service| service.spec.as_ref())
-            .is_some_and(|spec| {
-                spec.ports.iter().flatten().any(|p| {
-                    number.is_none_or(|n| n == p.port)
-                        && port.is_none_or(|n| p.name.as_deref() == Some(n))
-                })
-            });
+        let found = rendered.service(name).and_then(|service| service.spec.as_ref()).is_some_and(|spec| {
+            spec.ports.iter().flatten().any(|p| {
+                number.is_none_or(|n| n == p.port) && port.is_none_or(|n| p.name.as_deref() == Some(n))
+            })
+        });
         if !found || (number.is_none() && port.is_none()) {
-            faults.push(format!(
-                "{from}: no Service {name} with port {number:?} {port:?}"
-            ));
+            faults.push(format!("{from}: no Service {name} with port {number:?} {port:?}"));
         }
     };
     let mut weights: Vec<(&str, i32)> = Vec::new();
     for ingress in &rendered.ingresses {
-        let rules = ingress
-            .spec
-            .iter()
-            .flat_map(|spec| spec.rules.iter().flatten());
+        let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
         for path in rules.flat_map(|rule| rule.http.iter().flat_map(|http| &http.paths)) {
             if let Some(service) = &path.backend.service {
                 let port = service.port.as_ref();
@@ -133,16 +103,11 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
         match custom {
             Custom::HttpRoute(route) => {
                 for rule in &route.spec.rules {
-                    rule.backend_refs
-                        .iter()
-                        .for_each(|to| leads("HTTPRoute", &to.name, Some(to.port), None));
+                    rule.backend_refs.iter().for_each(|to| leads("HTTPRoute", &to.name, Some(to.port), None));
                     if rule.backend_refs.len() > 1 {
                         weights.push((
                             "HTTPRoute",
-                            rule.backend_refs
-                                .iter()
-                                .map(|to| to.weight.unwrap_or(1))
-                                .sum(),
+                            rule.backend_refs.iter().map(|to| to.weight.unwrap_or(1)).sum(),
                         ));
                     }
                 }
@@ -150,17 +115,9 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
             Custom::VirtualService(route) => {
                 for http in &route.spec.http {
                     http.route.iter().for_each(|to| {
-                        leads(
-                            "VirtualService",
-                            &to.destination.host,
-                            Some(to.destination.port.number),
-                            None,
-                        )
+                        leads("VirtualService", &to.destination.host, Some(to.destination.port.number), None)
                     });
-                    weights.push((
-                        "VirtualService",
-                        http.route.iter().map(|to| to.weight).sum(),
-                    ));
+                    weights.push(("VirtualService", http.route.iter().map(|to| to.weight).sum()));
                 }
             }
             _ => {}
@@ -185,11 +142,7 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
 /// Every Ingress names its class, its host and a certificate for that host; there is one way in, not two.
 pub(super) fn public_host(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
-    for spec in rendered
-        .ingresses
-        .iter()
-        .filter_map(|ingress| ingress.spec.as_ref())
-    {
+    for spec in rendered.ingresses.iter().filter_map(|ingress| ingress.spec.as_ref()) {
         if spec.ingress_class_name.is_none() {
             faults.push("Ingress: no class".to_owned());
         }
@@ -198,21 +151,12 @@ pub(super) fn public_host(rendered: &Rendered) -> Vec<String> {
                 faults.push("Ingress: answers for every host".to_owned());
                 continue;
             };
-            if !spec
-                .tls
-                .iter()
-                .flatten()
-                .any(|tls| tls.hosts.iter().flatten().any(|h| h == host))
-            {
+            if !spec.tls.iter().flatten().any(|tls| tls.hosts.iter().flatten().any(|h| h == host)) {
                 faults.push(format!("Ingress: no certificate for {host}"));
             }
         }
     }
-    let routes = rendered
-        .custom
-        .iter()
-        .filter(|custom| matches!(custom, Custom::HttpRoute(_)))
-        .count();
+    let routes = rendered.custom.iter().filter(|custom| matches!(custom, Custom::HttpRoute(_))).count();
     if routes > 0 && !rendered.ingresses.is_empty() {
         faults.push("an HTTPRoute and an Ingress: two ways in".to_owned());
     }
@@ -241,11 +185,9 @@ fn admits(
 /// Whether a list of peers takes in a pod of a namespace with these labels; no list takes in everyone.
 fn peers_take(peers: &Option<Vec<NetworkPolicyPeer>>, namespace: &Labels) -> bool {
     peers.as_ref().is_none_or(|peers| {
-        peers.iter().any(|peer| {
-            peer.namespace_selector
-                .as_ref()
-                .is_some_and(|selector| selects(selector, namespace))
-        })
+        peers
+            .iter()
+            .any(|peer| peer.namespace_selector.as_ref().is_some_and(|selector| selects(selector, namespace)))
     })
 }
 
@@ -265,12 +207,7 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
             .iter()
             .filter_map(|policy| policy.spec.as_ref())
             .filter(|spec| {
-                selects(
-                    spec.pod_selector
-                        .as_ref()
-                        .unwrap_or(&LabelSelector::default()),
-                    &workload.labels,
-                )
+                selects(spec.pod_selector.as_ref().unwrap_or(&LabelSelector::default()), &workload.labels)
             })
             .collect();
         let mut must = |holds: bool, what: &str| {
@@ -280,26 +217,15 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
         };
         for direction in ["Ingress", "Egress"] {
             must(
-                over.iter()
-                    .any(|spec| spec.policy_types.iter().flatten().any(|t| t == direction)),
+                over.iter().any(|spec| spec.policy_types.iter().flatten().any(|t| t == direction)),
                 &format!("no NetworkPolicy isolates it: {direction}"),
             );
         }
-        let port = |name: &str| {
-            workload
-                .port(&IntOrString::String(name.to_owned()))
-                .unwrap_or(0)
-        };
-        let ingress: Vec<_> = over
-            .iter()
-            .flat_map(|spec| spec.ingress.iter().flatten())
-            .collect();
+        let port = |name: &str| workload.port(&IntOrString::String(name.to_owned())).unwrap_or(0);
+        let ingress: Vec<_> = over.iter().flat_map(|spec| spec.ingress.iter().flatten()).collect();
         let (this, ingress) = (&workload, &ingress);
-        let to = |number: i32| {
-            ingress
-                .iter()
-                .filter(move |rule| admits(&rule.ports, Some(this), number, "TCP"))
-        };
+        let to =
+            |number: i32| ingress.iter().filter(move |rule| admits(&rule.ports, Some(this), number, "TCP"));
         let anyone = namespace("anyone");
         must(
             to(port("http")).any(|rule| peers_take(&rule.from, &anyone)),
@@ -309,45 +235,28 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
             to(port("admin")).any(|rule| peers_take(&rule.from, &namespace("monitoring"))),
             "monitoring does not reach its port admin",
         );
-        must(
-            !to(port("admin")).any(|rule| peers_take(&rule.from, &anyone)),
-            "anyone reaches its port admin",
-        );
+        must(!to(port("admin")).any(|rule| peers_take(&rule.from, &anyone)), "anyone reaches its port admin");
         let from_outside = rendered.fronts().contains("alb")
             || rendered.services.iter().any(|s| {
                 service_selects(s, &workload.labels)
-                    && s.spec.as_ref().is_some_and(|s| {
-                        s.type_.as_deref() != Some("ClusterIP") && s.type_.is_some()
-                    })
+                    && s.spec
+                        .as_ref()
+                        .is_some_and(|s| s.type_.as_deref() != Some("ClusterIP") && s.type_.is_some())
             });
         let open = to(port("http")).any(|rule| {
-            rule.from
-                .as_ref()
-                .is_none_or(|peers| peers.iter().any(|peer| peer.ip_block.is_some()))
+            rule.from.as_ref().is_none_or(|peers| peers.iter().any(|peer| peer.ip_block.is_some()))
         });
-        must(
-            !from_outside || open,
-            "what sends from outside the cluster does not reach its port http",
-        );
-        let egress: Vec<_> = over
-            .iter()
-            .flat_map(|spec| spec.egress.iter().flatten())
-            .collect();
+        must(!from_outside || open, "what sends from outside the cluster does not reach its port http");
+        let egress: Vec<_> = over.iter().flat_map(|spec| spec.egress.iter().flatten()).collect();
         for protocol in ["UDP", "TCP"] {
             must(
                 egress.iter().any(|rule| {
-                    admits(&rule.ports, None, 53, protocol)
-                        && peers_take(&rule.to, &namespace("kube-system"))
+                    admits(&rule.ports, None, 53, protocol) && peers_take(&rule.to, &namespace("kube-system"))
                 }),
                 &format!("cannot ask DNS over {protocol}"),
             );
         }
-        must(
-            !egress
-                .iter()
-                .any(|rule| rule.to.is_none() || rule.ports.is_none()),
-            "may call anyone",
-        );
+        must(!egress.iter().any(|rule| rule.to.is_none() || rule.ports.is_none()), "may call anyone");
     }
     faults
 }
@@ -359,10 +268,8 @@ pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
         let Custom::PodMonitor(monitor) = custom else {
             continue;
         };
-        let scraped: Vec<_> = rendered
-            .workloads()
-            .filter(|w| selects(&monitor.spec.selector, &w.labels))
-            .collect();
+        let scraped: Vec<_> =
+            rendered.workloads().filter(|w| selects(&monitor.spec.selector, &w.labels)).collect();
         for workload in rendered.workloads() {
             if !scraped.iter().any(|w| w.name == workload.name) {
                 faults.push(format!("{}: is not scraped", workload.name));
@@ -373,14 +280,8 @@ pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("PodMonitor: asks {}", endpoint.path));
             }
             let port = IntOrString::String(endpoint.port.clone());
-            for workload in scraped
-                .iter()
-                .filter(|workload| workload.port(&port).is_none())
-            {
-                faults.push(format!(
-                    "PodMonitor: {} has no port {}",
-                    workload.name, endpoint.port
-                ));
+            for workload in scraped.iter().filter(|workload| workload.port(&port).is_none()) {
+                faults.push(format!("PodMonitor: {} has no port {}", workload.name, endpoint.port));
             }
         }
     }
