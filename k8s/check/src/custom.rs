@@ -121,7 +121,7 @@ specs! {
     /// Its name.
     SecretName { name: String, labels: BTreeMap<String, String> }
     /// What KEDA scales, and by what.
-    ScaledObject { scale_target_ref: ScaleTarget, min_replica_count: i32, max_replica_count: i32, fallback: Value, triggers: Vec<Trigger>, advanced: Value }
+    ScaledObject { scale_target_ref: ScaleTarget, min_replica_count: i32, max_replica_count: i32,  triggers: Vec<Trigger>, advanced: Value }
     /// A Deployment.
     ScaleTarget { name: String }
     /// One measure.

@@ -216,6 +216,9 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("autoscaler", "tests/keda", "KEDA's target misspelt", |b| {
         b.set("ScaledObject/landfall", "/spec/scaleTargetRef/name", json!("landing"))
     }),
+    ("autoscaler", "tests/keda", "KEDA counting another namespace's requests", |b| {
+        b.set("ScaledObject/landfall", "/metadata/namespace", json!("landfall-dev"));
+    }),
     ("autoscaler", "tests/keda", "a VPA that acts", |b| {
         b.set("VerticalPodAutoscaler/landfall", "/spec/updatePolicy/updateMode", json!("Auto"))
     }),

@@ -63,8 +63,17 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     }
     for custom in &rendered.custom {
         match custom {
-            Custom::ScaledObject(keda) if !exists(&keda.spec.scale_target_ref.name) => faults
-                .push(format!("ScaledObject: its target {} does not exist", keda.spec.scale_target_ref.name)),
+            Custom::ScaledObject(keda) => {
+                let target = &keda.spec.scale_target_ref.name;
+                if !exists(target) {
+                    faults.push(format!("ScaledObject: its target {target} does not exist"));
+                }
+                let own = format!("namespace=\"{}\"", keda.metadata.namespace.as_deref().unwrap_or_default());
+                let queries = keda.spec.triggers.iter().filter_map(|trigger| trigger.metadata.get("query"));
+                for query in queries.filter(|query| !query.contains(&own)) {
+                    faults.push(format!("ScaledObject: counts the requests of another namespace: {query}"));
+                }
+            }
             Custom::VerticalPodAutoscaler(vpa) => {
                 if !exists(&vpa.spec.target_ref.name) {
                     faults.push(format!(
