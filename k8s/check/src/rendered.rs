@@ -92,7 +92,8 @@ impl Rendered {
         self.services.iter().find(|service| service.metadata.name.as_deref() == Some(name))
     }
 
-    /// The variables that a workload's container gets from ConfigMaps and from values, the later over the earlier.
+    /// The variables that a workload's container gets from ConfigMaps and from values, the later over the
+    /// earlier.
     pub fn environment(&self, workload: &Workload<'_>) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for source in workload.container.env_from.iter().flatten() {
@@ -180,7 +181,8 @@ impl<'a> Workload<'a> {
         })
     }
 
-    /// The number of a container port, by its name or its number; `None` when the container does not declare it.
+    /// The number of a container port, by its name or its number; `None` when the container does not declare
+    /// it.
     pub fn port(&self, port: &IntOrString) -> Option<i32> {
         let ports = self.container.ports.iter().flatten();
         match port {

@@ -83,7 +83,8 @@ fn compare(given: &Value, again: &Value, at: &str, faults: &mut Vec<String>) {
     }
 }
 
-/// The fields that take one word of a few, which the types leave open; from the API reference of Kubernetes 1.36.
+/// The fields that take one word of a few, which the types leave open; from the API reference of Kubernetes
+/// 1.36.
 const WORDS: &[(&str, &[&str])] = &[
     ("/spec/strategy/type", &["RollingUpdate", "Recreate"]),
     ("/spec/type", &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
@@ -158,7 +159,8 @@ impl Crds {
         Err("no schema for it".to_owned())
     }
 
-    /// What is wrong with an object of a custom resource; also when its version is deprecated, or its kind has no schema here.
+    /// What is wrong with an object of a custom resource; also when its version is deprecated, or its kind
+    /// has no schema here.
     pub fn faults(&self, object: &Value) -> Vec<String> {
         let text = |key| object.get(key).and_then(Value::as_str).unwrap_or_default();
         let kind = text("kind");

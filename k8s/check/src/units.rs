@@ -14,7 +14,8 @@ pub fn millis(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-/// Thousandths of a quantity: 100 for `100m` of CPU, 1024000 for `1Ki` of memory; `None` when it is no quantity.
+/// Thousandths of a quantity: 100 for `100m` of CPU, 1024000 for `1Ki` of memory; `None` when it is no
+/// quantity.
 pub fn quantity(text: &str) -> Option<u128> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u128 = text[..end].parse().ok()?;

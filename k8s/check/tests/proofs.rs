@@ -1,4 +1,5 @@
-//! Each rule and each schema check is proved by a broken manifest that it catches, made from one that is whole.
+//! Each rule and each schema check is proved by a broken manifest that it catches, made from one that is
+//! whole.
 
 use std::{cell::RefCell, collections::BTreeMap};
 

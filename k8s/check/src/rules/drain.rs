@@ -5,8 +5,8 @@ use crate::{Rendered, units::millis};
 /// Left over for the kubelet and the start of the process's own signal handling, in milliseconds.
 const MARGIN: u64 = 5_000;
 
-/// What stands in front: its ingress class or kind of route, how long it goes on sending to a pod that was told to leave,
-/// and for how long it keeps an idle connection, both in milliseconds.
+/// What stands in front: its ingress class or kind of route, how long it goes on sending to a pod that was
+/// told to leave, and for how long it keeps an idle connection, both in milliseconds.
 ///
 /// The sources are in docs/deploying.md.
 const FRONTS: &[(&str, u64, u64)] = &[
@@ -18,7 +18,8 @@ const FRONTS: &[(&str, u64, u64)] = &[
     ("istio", 5_000, 60_000),
 ];
 
-/// With nothing known in front: kube-proxy took up to 3 s when measured, and common proxies keep a connection for 60 s.
+/// With nothing known in front: kube-proxy took up to 3 s when measured, and common proxies keep a connection
+/// for 60 s.
 const DEFAULT: (u64, u64) = (5_000, 60_000);
 
 /// The longest lag and the longest keep-alive of all that stands in front, in milliseconds.
@@ -68,7 +69,8 @@ pub(super) fn grace(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// The delay covers the lag of what stands in front, its probes where it probes the pods, and the readiness probe.
+/// The delay covers the lag of what stands in front, its probes where it probes the pods, and the readiness
+/// probe.
 pub(super) fn delay(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let (lag, _) = in_front(rendered);
@@ -114,7 +116,8 @@ pub(super) fn delay(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// The timeout covers the keep-alive of what stands in front, the idle timeout exceeds it, and a request ends in time.
+/// The timeout covers the keep-alive of what stands in front, the idle timeout exceeds it, and a request ends
+/// in time.
 pub(super) fn keep_alive(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let (_, idle) = in_front(rendered);
@@ -123,7 +126,10 @@ pub(super) fn keep_alive(rendered: &Rendered) -> Vec<String> {
         let value = |name: &str| variables.get(name).and_then(|text| millis(text)).unwrap_or(0);
         let timeout = value("APP_DRAIN_TIMEOUT");
         if timeout <= idle {
-            faults.push(format!("{}: the drain timeout of {timeout} ms does not cover a connection that is kept for {idle} ms", workload.name));
+            faults.push(format!(
+                "{}: a drain timeout of {timeout} ms does not cover a connection kept for {idle} ms",
+                workload.name
+            ));
         }
         if value("APP_IDLE_TIMEOUT") <= idle {
             faults.push(format!(

@@ -187,7 +187,8 @@ pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Everything in one namespace, which is not `default`; where the namespace itself is here, it enforces `restricted`.
+/// Everything in one namespace, which is not `default`; where the namespace itself is here, it enforces
+/// `restricted`.
 pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();

@@ -111,7 +111,8 @@ pub(super) fn read_only(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Requests of CPU, memory and ephemeral storage; limits of the last two, no lower; no CPU limit (docs/decisions.md).
+/// Requests of CPU, memory and ephemeral storage; limits of the last two, no lower; no CPU limit
+/// (docs/decisions.md).
 pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let resources = workload.container.resources.clone().unwrap_or_default();
@@ -180,7 +181,8 @@ pub(super) fn probes(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Hooks that the image can run: it has no shell, and a preStop would hold back the SIGTERM that starts the drain.
+/// Hooks that the image can run: it has no shell, and a preStop would hold back the SIGTERM that starts the
+/// drain.
 pub(super) fn hooks(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let lifecycle = workload.container.lifecycle.clone().unwrap_or_default();
@@ -283,7 +285,8 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a difference.
+/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a
+/// difference.
 pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
     let bare = |workload: &Workload<'_>| {
         let mut template = workload.deployment.spec.clone().unwrap_or_default().template;

@@ -31,8 +31,9 @@ pub(super) fn owner(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Each autoscaler has a target that exists, sensible bounds, CPU and memory, and a behaviour in both directions; with the
-/// pods of all tracks together there are at least two, save in a developer's own cluster.
+/// Each autoscaler has a target that exists, sensible bounds, CPU and memory, and a behaviour in both
+/// directions; with the pods of all tracks together there are at least two, save in a developer's own
+/// cluster.
 pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let exists = |name: &str| rendered.workloads().any(|workload| workload.name == name);
@@ -105,7 +106,8 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Every pod is under exactly one budget, which always lets one go, and does not count a pod that is not ready.
+/// Every pod is under exactly one budget, which always lets one go, and does not count a pod that is not
+/// ready.
 pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
@@ -185,8 +187,8 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// A quota has room for every track at its maximum in the middle of an update: the pods, those that the update adds, and
-/// as many old ones that are still draining, which count until they are gone.
+/// A quota has room for every track at its maximum in the middle of an update: the pods, those that the
+/// update adds, and as many old ones that are still draining, which count until they are gone.
 pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let pods: Vec<_> = rendered

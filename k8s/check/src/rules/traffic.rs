@@ -195,8 +195,9 @@ fn namespace(name: &str) -> Labels {
     Labels::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())])
 }
 
-/// Each pod is isolated in both directions; the service's port is open to the cluster, and to the outside where something
-/// outside sends to pods; the admin port only to monitoring; DNS works, and the rest of the world is out of reach.
+/// Each pod is isolated in both directions; the service's port is open to the cluster, and to the outside
+/// where something outside sends to pods; the admin port only to monitoring; DNS works, and the rest of the
+/// world is out of reach.
 ///
 /// The kubelet's probes need no rule: a NetworkPolicy cannot shut out the pod's own node.
 pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
@@ -261,7 +262,8 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// What is to be scraped exists, at a port that is declared, and is not scraped through a Service that drops draining pods.
+/// What is to be scraped exists, at a port that is declared, and is not scraped through a Service that drops
+/// draining pods.
 pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for custom in &rendered.custom {
