@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use manifests::render::{children, root};
+use manifests::{
+    render::{children, root},
+    rules::RULES,
+};
 
 /// Every file below a directory of `k8s`.
 fn files(under: &Path) -> Vec<PathBuf> {
@@ -94,6 +97,18 @@ fn every_check_that_is_skipped_has_its_reason() {
         assert!(
             decisions.contains(&format!("CKV{check}")),
             "docs/decisions.md does not say why CKV{check} is skipped"
+        );
+    }
+}
+
+#[test]
+fn every_rule_is_named_where_the_decisions_stand() {
+    let decisions = read(&root().join("../docs/decisions.md"));
+    for rule in RULES {
+        assert!(
+            decisions.contains(&format!("`{}`", rule.name)),
+            "docs/decisions.md does not name {}",
+            rule.name
         );
     }
 }
