@@ -19,5 +19,5 @@ fi
 
 kubectl apply -k "$overlay"
 for deployment in $(kubectl -n "$namespace" get deployments -l app.kubernetes.io/name=landfall -o name); do
-    kubectl -n "$namespace" rollout status "$deployment" --timeout=10m
+    kubectl -n "$namespace" rollout status "$deployment" --timeout=15m
 done

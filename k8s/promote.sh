@@ -18,6 +18,6 @@ esac
 # As many pods as the live colour has: the HPA of a colour without traffic keeps it at its minimum, and takes minutes
 # before it scales down again.
 k scale "deployment/landfall-$next" --replicas="$(k get "deployment/landfall-$live" -o 'jsonpath={.spec.replicas}')"
-k rollout status "deployment/landfall-$next" --timeout=10m
+k rollout status "deployment/landfall-$next" --timeout=15m
 k patch service landfall --patch "{\"spec\": {\"selector\": {\"track\": \"$next\"}}}"
 echo "$next is live. Record it: set \`track: $next\` in k8s/components/blue-green/service.yaml."

@@ -101,7 +101,7 @@ fn deploy_applies_and_waits() {
     assert!(ok, "{said}");
     assert_eq!(
         cluster.changes(),
-        ["apply -k overlays/local", "rollout status deployment.apps/landfall --timeout=10m"]
+        ["apply -k overlays/local", "rollout status deployment.apps/landfall --timeout=15m"]
     );
 }
 
@@ -136,7 +136,7 @@ fn promote_fills_the_other_colour_and_then_switches() {
         cluster.changes(),
         [
             "scale deployment/landfall-green --replicas=7",
-            "rollout status deployment/landfall-green --timeout=10m",
+            "rollout status deployment/landfall-green --timeout=15m",
             r#"patch service landfall --patch {"spec": {"selector": {"track": "green"}}}"#,
         ]
     );
