@@ -21,6 +21,8 @@ pub(super) struct Activity {
     in_flight: AtomicU32,
     used: AtomicBool,
     reading_head: AtomicBool,
+    /// For HTTP/1 alone, where one request comes at a time.
+    body_unread: AtomicBool,
     closing: AtomicBool,
     /// When the state began that has no request in flight; milliseconds since `born`, as all times here.
     since: AtomicU64,
@@ -35,6 +37,7 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             used: AtomicBool::new(false),
             reading_head: AtomicBool::new(false),
+            body_unread: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             since: AtomicU64::new(0),
             blocked: AtomicU64::new(NEVER),
@@ -70,10 +73,15 @@ impl Activity {
         self.closing.store(true, Relaxed);
     }
 
-    pub(super) fn request_began(&self) {
+    pub(super) fn request_began(&self, has_body: bool) {
         self.in_flight.fetch_add(1, Relaxed);
         self.reading_head.store(false, Relaxed);
+        self.body_unread.store(has_body, Relaxed);
         self.used.store(true, Relaxed);
+    }
+
+    pub(super) fn body_read(&self) {
+        self.body_unread.store(false, Relaxed);
     }
 
     pub(super) fn request_ended(&self) {
@@ -84,6 +92,11 @@ impl Activity {
     /// Whether there has been a request.
     pub(super) fn is_used(&self) -> bool {
         self.used.load(Relaxed)
+    }
+
+    /// Whether the latest request has a body that was not read to its end.
+    pub(super) fn is_body_unread(&self) -> bool {
+        self.body_unread.load(Relaxed)
     }
 
     /// Whether nothing would be lost if the connection ended now.

@@ -38,6 +38,8 @@ const H2_PING: Duration = Duration::from_secs(20);
 
 /// Serves a connection and counts its end.
 pub(super) async fn serve(stream: Stream, shared: Arc<Shared>) {
+    // The stream has a token of its own, but that is gone before the end is counted, and the report is then wrong.
+    let _drain_waits_for_the_count = shared.lifecycle.connection();
     let end = run(stream, &shared).await;
     shared.metrics.counters().ended[end as usize].inc();
 }
@@ -186,11 +188,18 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
         self.shared.lifecycle.count_request(self.shared.metrics.counters());
-        let http1 = request.version() <= Version::HTTP_11;
+        let version = request.version();
+        let http1 = version <= Version::HTTP_11;
+        let has_body = !request.body().is_end_stream();
+        let request = request.map(|body| match has_body && http1 {
+            true => Body::new(Upload { body, activity: self.activity.clone() }),
+            false => Body::new(body),
+        });
         Answering {
-            in_flight: Some(InFlight::new(&self.activity)),
+            in_flight: Some(InFlight::new(&self.activity, has_body)),
+            version,
             shared: http1.then(|| self.shared.clone()),
-            future: self.shared.router.clone().call(request.map(Body::new)),
+            future: self.shared.router.clone().call(request),
         }
     }
 }
@@ -200,8 +209,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
 struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.request_began();
+    fn new(activity: &Arc<Activity>, has_body: bool) -> Self {
+        activity.request_began(has_body);
         Self(activity.clone())
     }
 }
@@ -213,11 +222,46 @@ impl Drop for InFlight {
 }
 
 pin_project! {
+    /// The body of an HTTP/1 request, which says when it has been read.
+    struct Upload {
+        #[pin]
+        body: Incoming,
+        activity: Arc<Activity>,
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.activity.body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
     /// An answer on its way.
     struct Answering {
         #[pin]
         future: RouteFuture<Infallible>,
         in_flight: Option<InFlight>,
+        version: Version,
         // For HTTP/1, where an answer can be the last one of its connection.
         shared: Option<Arc<Shared>>,
     }
@@ -229,11 +273,15 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.future.poll(cx));
-        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !upgrade && this.shared.as_ref().is_some_and(|shared| shared.is_last_answer()) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         let in_flight = this.in_flight.take();
+        // hyper closes when it would have to read a body to its end that the handler left unread.
+        let unread = in_flight.as_ref().is_some_and(|request| request.0.is_body_unread());
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !upgrade && this.shared.as_ref().is_some_and(|shared| unread || shared.is_last_answer()) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
+            *response.version_mut() = *this.version;
+        }
         Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
     }
 }
