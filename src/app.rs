@@ -49,6 +49,11 @@ impl Service {
         Self { router, cleanup: Box::pin(async {}) }
     }
 
+    /// The routes alone, for tests that need no socket.
+    pub fn into_router(self) -> Router {
+        self.router
+    }
+
     /// Runs this after the drain, for at most the flush timeout: the place to close pools.
     pub fn with_cleanup(mut self, cleanup: impl Future<Output = ()> + Send + 'static) -> Self {
         self.cleanup = Box::pin(cleanup);

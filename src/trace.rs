@@ -163,3 +163,61 @@ impl Hex {
         str::from_utf8(&self.0).expect("digits are ASCII")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn parse(text: &str) -> Option<String> {
+        Trace::parse(&HeaderValue::from_str(text).unwrap()).map(|trace| trace.to_string())
+    }
+
+    #[test]
+    fn a_traceparent_gives_its_trace_id() {
+        let id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+        assert_eq!(parse(PARENT), id);
+        assert_eq!(parse(&format!("01{}-future", &PARENT[2..])), id);
+    }
+
+    #[test]
+    fn a_bad_traceparent_gives_none() {
+        for bad in [
+            "",
+            "00",
+            &PARENT[..54],
+            &format!("{PARENT}-more"),
+            &format!("ff{}", &PARENT[2..]),
+            &PARENT.to_uppercase(),
+            &PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            &PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            &PARENT.replace('-', "_"),
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_child_is_of_the_same_trace_with_another_parent() {
+        let trace = Trace::parse(&HeaderValue::from_static(PARENT)).unwrap();
+        let child = trace.child();
+        let child = child.to_str().unwrap();
+        assert!(
+            child.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && child.ends_with("-01"),
+            "{child}"
+        );
+        assert_ne!(child, PARENT);
+        assert_eq!(Trace::parse(&HeaderValue::from_str(child).unwrap()), Some(trace));
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_or_not_visible_is_replaced() {
+        let headers = |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).unwrap())]);
+        assert_eq!(Ids::of(&headers("abc-123")).request_id, "abc-123");
+        for bad in ["", "with space", &"x".repeat(129)] {
+            let made = Ids::of(&headers(bad)).request_id;
+            assert!(made != bad && made.len() == 32, "{bad}: {made:?}");
+        }
+    }
+}
