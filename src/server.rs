@@ -257,7 +257,7 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
         self.lifecycle.count_connection(self.metrics.counters());
-        tokio::spawn(connection::serve(Stream::new(stream, self, slot), self.clone()));
+        tokio::spawn(connection::serve(Box::new(Stream::new(stream, self, slot)), self.clone()));
     }
 
     /// Whether an HTTP/1 answer has to be the last one of its connection: during the drain, and at the cap,
