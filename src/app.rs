@@ -150,8 +150,9 @@ where
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, &lifecycle, &metrics);
     app.health.watch_listener(server.alive());
-    runtime.handle().spawn(server.run());
+    // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
+    runtime.handle().spawn(server.run());
     info!("serving");
 
     let report = shutdown::drain(&lifecycle, signals, &config, metrics.counters()).await;

@@ -190,17 +190,20 @@ impl Server {
     }
 
     /// Accepts until the closing phase, then empties the accept queue and closes the listener.
-    pub async fn run(self) {
+    pub fn run(self) -> impl Future<Output = ()> + Send {
         let Self { listener, shared, alive } = self;
-        let _running = Running::new(alive);
-        let _drain_waits_for_the_queue = shared.lifecycle.connection();
-        tokio::select! {
-            biased;
-            () = shared.lifecycle.reached(Phase::Closing) => {}
-            () = shared.accept(&listener) => {}
-        }
-        if let Err(error) = shared.sweep(listener).await {
-            warn!(%error, "the accept queue can't be emptied");
+        // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
+        let guards = (Running::new(alive), shared.lifecycle.connection());
+        async move {
+            let _alive_and_waited_for = guards;
+            tokio::select! {
+                biased;
+                () = shared.lifecycle.reached(Phase::Closing) => {}
+                () = shared.accept(&listener) => {}
+            }
+            if let Err(error) = shared.sweep(listener).await {
+                warn!(%error, "the accept queue can't be emptied");
+            }
         }
     }
 }
