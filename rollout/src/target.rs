@@ -91,19 +91,3 @@ impl Target {
         request.body(()).or_unable("the HTTP/2 request")
     }
 }
-
-#[cfg(test)]
-pub(crate) fn example(address: SocketAddr) -> Target {
-    Target {
-        addresses: vec![address],
-        authority: address.to_string(),
-        base: String::new(),
-        get_path: "/".into(),
-        post_path: "/greetings".into(),
-        post_body: "{}".into(),
-        stream_path: "/ticks".into(),
-        headers: Vec::new(),
-        connect_timeout: Duration::from_secs(5),
-        answer_timeout: Duration::from_secs(5),
-    }
-}

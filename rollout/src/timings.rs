@@ -314,7 +314,7 @@ spec: { minReplicas: 5 }
     fn refuses_what_is_no_deployment_and_names_a_bad_duration() {
         assert!(Timings::of_rendered("kind: Service\n").is_err());
         assert!(Timings::of_rendered("kind: [").is_err());
-        let bad = RENDERED.replace("value: 20s", "value: 20");
+        let bad = RENDERED.replace("value: 20s", "value: '20'");
         assert!(
             Timings::of_rendered(&bad)
                 .unwrap_err()
