@@ -1,0 +1,124 @@
+//! The command line: serve, show the configuration, ask the running service how it is.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    app::EX_CONFIG,
+    config::{Config, Loaded},
+};
+
+/// An axum service that survives every rolling update. Serves when no command is given.
+#[derive(Debug, Parser)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LANDFALL_REVISION"), ")"))]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every variable: its value, where that came from, and what it means.
+    Config(ConfigArgs),
+    /// Ask the running service's admin port whether it is ready: exit code 0 if it is, 1 if not.
+    Healthcheck,
+}
+
+/// How to show the configuration.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ConfigArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but what is wrong.
+    #[arg(long, conflicts_with = "json")]
+    check: bool,
+}
+
+impl Command {
+    /// Does it; the exit code is 78 for bad configuration.
+    pub fn run(self) -> ExitCode {
+        let loaded = match Loaded::from_env() {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                eprintln!("{faults}");
+                return ExitCode::from(if matches!(self, Self::Healthcheck) { 1 } else { EX_CONFIG });
+            }
+        };
+        let result = match self {
+            Self::Config(ConfigArgs { check: true, .. }) => Ok(()),
+            Self::Config(ConfigArgs { json: true, .. }) => print_json(&loaded),
+            Self::Config(_) => print_table(&loaded),
+            Self::Healthcheck => healthcheck(&loaded.config),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn print_json(loaded: &Loaded) -> io::Result<()> {
+    let rows: Vec<_> = loaded
+        .effective()
+        .map(|(variable, value, source)| {
+            serde_json::json!({
+                "name": variable.name(),
+                "value": value,
+                "source": source.to_string(),
+                "meaning": variable.meaning,
+                "expects": variable.expects,
+                "secret": variable.secret,
+            })
+        })
+        .collect();
+    writeln!(io::stdout(), "{:#}", serde_json::Value::from(rows))
+}
+
+fn print_table(loaded: &Loaded) -> io::Result<()> {
+    let header = ["VARIABLE", "VALUE", "SOURCE", "MEANING"].map(str::to_owned);
+    let rows = loaded.effective().map(|(variable, value, source)| {
+        let value = value.unwrap_or_else(|| "-".to_owned());
+        [variable.name(), value, source.to_string(), variable.meaning.to_owned()]
+    });
+    let rows: Vec<[String; 4]> = [header].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [a, b, c] = [width(0), width(1), width(2)];
+    let mut out = io::stdout().lock();
+    rows.iter().try_for_each(|[name, value, source, meaning]| {
+        writeln!(out, "{name:a$}  {value:b$}  {source:c$}  {meaning}")
+    })
+}
+
+/// Asks `/readyz` over a connection of its own: an image without a shell has no other client.
+fn healthcheck(config: &Config) -> io::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let host = match config.host {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    let address = SocketAddr::from((host, config.admin_port));
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)
+        .map_err(|error| io::Error::new(error.kind(), format!("nothing answers at {address}: {error}")))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let body = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim_end());
+    Err(io::Error::other(body.to_owned()))
+}

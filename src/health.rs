@@ -1,0 +1,400 @@
+//! Named checks behind `/livez`, `/readyz` and `/startupz`, in the manner of kube-apiserver.
+//!
+//! The readiness flag is the lifecycle's phase: `/readyz` fails before and after [`Phase::Serving`].
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::{
+    error::Problem,
+    metrics::Metrics,
+    server::Alive,
+    shutdown::{Lifecycle, Phase},
+};
+
+/// What the kubelet asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Is the process stuck? If so it is restarted.
+    Livez,
+    /// Does it want traffic?
+    Readyz,
+    /// Has it started? Until then the other two are not asked.
+    Startupz,
+}
+
+impl Endpoint {
+    const ALL: [Self; 3] = [Self::Livez, Self::Readyz, Self::Startupz];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Livez => "livez",
+            Self::Readyz => "readyz",
+            Self::Startupz => "startupz",
+        }
+    }
+}
+
+/// What a failing check means for its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The endpoint fails.
+    Critical,
+    /// It is reported only. Right for what all pods share: one outage must not take every pod out at once.
+    Degraded,
+}
+
+/// How a check outside the process is made; [`Default`] is every 10 s with 2 s to answer, down after three
+/// failures, up after one success, critical.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// From one check to the next, give or take a fifth, so that pods don't check in step.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// Successes in a row that bring it up.
+    pub rise: u32,
+    /// Failures in a row that bring it down.
+    pub fall: u32,
+    /// What its failure means.
+    pub severity: Severity,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            rise: 1,
+            fall: 3,
+            severity: Severity::Critical,
+        }
+    }
+}
+
+type Outcome = Result<(), String>;
+
+/// All checks of the process. A clone is another handle to the same.
+#[derive(Clone, Default)]
+pub struct Health(Arc<RwLock<Vec<Check>>>);
+
+struct Check {
+    endpoint: Endpoint,
+    name: &'static str,
+    severity: Severity,
+    ask: Box<dyn Fn() -> Outcome + Send + Sync>,
+    was_up: AtomicBool,
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checks = self.0.read().expect("no check panics");
+        f.debug_list().entries(checks.iter().map(|check| (check.endpoint, check.name))).finish()
+    }
+}
+
+impl Health {
+    /// The checks that every service has of its lifecycle.
+    pub fn new(lifecycle: &Lifecycle) -> Self {
+        let health = Self::default();
+        let now = lifecycle.clone();
+        health.check(Endpoint::Readyz, "lifecycle", Severity::Critical, move || match now.phase() {
+            Phase::Serving => Ok(()),
+            phase => Err(phase.name().to_owned()),
+        });
+        let now = lifecycle.clone();
+        health.check(Endpoint::Startupz, "lifecycle", Severity::Critical, move || match now.phase() {
+            Phase::Starting => Err(Phase::Starting.name().to_owned()),
+            _ => Ok(()),
+        });
+        health
+    }
+
+    /// Adds a check that answers at once from what the process knows already.
+    ///
+    /// # Panics
+    /// When the endpoint has a check of this name.
+    pub fn check(
+        &self,
+        endpoint: Endpoint,
+        name: &'static str,
+        severity: Severity,
+        ask: impl Fn() -> Outcome + Send + Sync + 'static,
+    ) {
+        let mut checks = self.0.write().expect("no check panics");
+        let taken = checks.iter().any(|check| check.endpoint == endpoint && check.name == name);
+        assert!(!taken, "{} has a check called {name} already", endpoint.name());
+        checks.push(Check { endpoint, name, severity, ask: Box::new(ask), was_up: AtomicBool::new(true) });
+    }
+
+    /// Adds a readiness check that asks something outside the process: it runs in the background, and the probe
+    /// reads its last result. Down until its first result.
+    pub fn background<R, E>(
+        &self,
+        name: &'static str,
+        schedule: Schedule,
+        ask: impl Fn() -> R + Send + 'static,
+    ) where
+        R: Future<Output = Result<(), E>> + Send,
+        E: fmt::Display + Send,
+    {
+        let last = Arc::new(Mutex::new(Hysteresis::new(&schedule)));
+        let result = last.clone();
+        self.check(Endpoint::Readyz, name, schedule.severity, move || {
+            last.lock().expect("nothing panics while it holds this").outcome()
+        });
+        tokio::spawn(async move {
+            loop {
+                let outcome = match timeout(schedule.timeout, ask()).await {
+                    Ok(answer) => answer.map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("no answer within {:?}", schedule.timeout)),
+                };
+                result.lock().expect("nothing panics while it holds this").add(outcome);
+                sleep(schedule.interval.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+            }
+        });
+    }
+
+    /// Adds the liveness check of the runtime that serves, to be judged from another thread: down when the
+    /// heartbeat that runs there is late by more than the limit. Call it on that runtime.
+    pub fn watch_runtime(&self, limit: Duration) {
+        let started = Instant::now();
+        let last = Arc::new(AtomicU64::new(0));
+        let heartbeat = last.clone();
+        tokio::spawn(async move {
+            loop {
+                heartbeat.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+                sleep(limit.min(Duration::from_secs(5)) / 10).await;
+            }
+        });
+        self.check(Endpoint::Livez, "runtime", Severity::Critical, move || {
+            let late = started.elapsed().saturating_sub(Duration::from_millis(last.load(Ordering::Relaxed)));
+            if late <= limit {
+                return Ok(());
+            }
+            Err(format!("no task of the main runtime has run for {:.1} s", late.as_secs_f64()))
+        });
+    }
+
+    /// Adds the readiness check of the service's accept loop; at its cap it is still alive.
+    pub fn watch_listener(&self, alive: Alive) {
+        self.check(Endpoint::Readyz, "listener", Severity::Critical, move || {
+            if alive.get() { Ok(()) } else { Err("the accept loop is not running".to_owned()) }
+        });
+    }
+
+    /// Exports a gauge per check.
+    pub fn export(&self, metrics: &Metrics) {
+        let gauges = metrics.health_checks();
+        let health = self.clone();
+        metrics.on_scrape(move || {
+            for check in health.0.read().expect("no check panics").iter() {
+                let up = check.outcome().is_ok();
+                gauges.with_label_values(&[check.endpoint.name(), check.name]).set(up.into());
+            }
+        });
+    }
+
+    fn report(&self, endpoint: Endpoint, wanted: impl Fn(&str) -> bool) -> Report {
+        let checks = self.0.read().expect("no check panics");
+        let asked = checks.iter().filter(|check| check.endpoint == endpoint && wanted(check.name));
+        Report { endpoint, lines: asked.map(Line::of).collect() }
+    }
+}
+
+impl Check {
+    /// Asks, and logs when the answer has changed.
+    fn outcome(&self) -> Outcome {
+        let outcome = (self.ask)();
+        if self.was_up.swap(outcome.is_ok(), Ordering::Relaxed) != outcome.is_ok() {
+            let (endpoint, check) = (self.endpoint.name(), self.name);
+            match &outcome {
+                Ok(()) => info!(endpoint, check, "health check passes"),
+                Err(reason) => warn!(endpoint, check, reason, "health check fails"),
+            }
+        }
+        outcome
+    }
+}
+
+/// Turns single results into a steady one: down after `fall` failures in a row, up after `rise` successes.
+#[derive(Debug)]
+struct Hysteresis {
+    rise: u32,
+    fall: u32,
+    down_because: Option<String>,
+    successes: u32,
+    failures: u32,
+}
+
+impl Hysteresis {
+    fn new(schedule: &Schedule) -> Self {
+        let down_because = Some("not checked yet".to_owned());
+        Self { rise: schedule.rise, fall: schedule.fall, down_because, successes: 0, failures: 0 }
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(()) => {
+                self.successes += 1;
+                self.failures = 0;
+                if self.successes >= self.rise {
+                    self.down_because = None;
+                }
+            }
+            Err(reason) => {
+                self.failures += 1;
+                self.successes = 0;
+                if self.failures >= self.fall || self.down_because.is_some() {
+                    self.down_because = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.down_because.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// What an endpoint answers.
+struct Report {
+    endpoint: Endpoint,
+    lines: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Degraded,
+    Failed,
+}
+
+impl Line {
+    fn of(check: &Check) -> Self {
+        let reason = check.outcome().err();
+        let status = match (&reason, check.severity) {
+            (None, _) => Status::Ok,
+            (Some(_), Severity::Degraded) => Status::Degraded,
+            (Some(_), Severity::Critical) => Status::Failed,
+        };
+        Self { name: check.name, status, reason }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mark, word) = match self.status {
+            Status::Ok => return write!(f, "[+]{} ok", self.name),
+            Status::Degraded => ("[~]", "degraded"),
+            Status::Failed => ("[-]", "failed"),
+        };
+        write!(f, "{mark}{} {word}: {}", self.name, self.reason.as_deref().unwrap_or("reason withheld"))
+    }
+}
+
+impl Report {
+    fn passes(&self) -> bool {
+        self.lines.iter().all(|line| line.status != Status::Failed)
+    }
+
+    fn withhold_reasons(mut self) -> Self {
+        for line in &mut self.lines {
+            line.reason = None;
+        }
+        self
+    }
+
+    fn respond(&self, verbose: bool, json: bool) -> Response {
+        let status = if self.passes() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let uncached = [(header::CACHE_CONTROL, "no-store")];
+        if json {
+            let word = if self.passes() { Status::Ok } else { Status::Failed };
+            let body = serde_json::json!({ "status": word, "checks": self.lines });
+            return (status, uncached, axum::Json(body)).into_response();
+        }
+        let body = if verbose || !self.passes() {
+            let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+            let verdict = if self.passes() { "passed" } else { "failed" };
+            format!("{lines}{} check {verdict}\n", self.endpoint.name())
+        } else {
+            "ok\n".to_owned()
+        };
+        (status, uncached, body).into_response()
+    }
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("application/json")
+}
+
+/// `/livez` and `/readyz` for the service's port: no parameters, and no reasons.
+pub fn public_router(health: &Health) -> Router {
+    [Endpoint::Livez, Endpoint::Readyz].into_iter().fold(Router::new(), |router, endpoint| {
+        let health = health.clone();
+        let handler =
+            async move || health.report(endpoint, |_| true).withhold_reasons().respond(false, false);
+        router.route(&format!("/{}", endpoint.name()), get(handler))
+    })
+}
+
+/// `/livez`, `/readyz` and `/startupz` in full, and each check under them, for the admin port.
+pub fn router(health: &Health) -> Router {
+    Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
+        let routes = Router::new()
+            .route("/", get(all))
+            .route("/{check}", get(one))
+            .with_state((health.clone(), endpoint));
+        router.nest(&format!("/{}", endpoint.name()), routes)
+    })
+}
+
+async fn all(
+    State((health, endpoint)): State<(Health, Endpoint)>,
+    Query(parameters): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let excluded = |name: &str| parameters.iter().any(|(key, value)| key == "exclude" && value == name);
+    let verbose = parameters.iter().any(|(key, _)| key == "verbose");
+    health.report(endpoint, |name| !excluded(name)).respond(verbose, wants_json(&headers))
+}
+
+async fn one(
+    State((health, endpoint)): State<(Health, Endpoint)>,
+    Path(check): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let report = health.report(endpoint, |name| name == check);
+    if report.lines.is_empty() {
+        let detail = format!("{} has no check called {check:?}", endpoint.name());
+        return Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+    }
+    report.respond(false, wants_json(&headers))
+}

@@ -1,0 +1,170 @@
+//! The service: the file you replace. Every way of doing things is shown once.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+    routing::{get, post},
+};
+use futures_util::{Stream, stream};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tokio::time::{Instant, interval_at};
+
+use crate::{
+    app::{App, Service, StartError},
+    config::Secret,
+    error::{FieldError, Json, Problem},
+    shutdown::Drain,
+};
+
+/// What the handlers share. A clone is another handle to the same.
+#[derive(Debug, Clone)]
+struct Greeter {
+    about: Arc<About>,
+    token: Option<Secret>,
+    greetings: Arc<AtomicU64>,
+    drain: Drain,
+}
+
+/// Builds the service: connect to what it needs here. The pod is not ready until this returns.
+pub async fn start(app: App) -> Result<Service, StartError> {
+    let greeter = Greeter {
+        about: Arc::new(About::of(&app)),
+        token: app.config.api_token.clone(),
+        greetings: Arc::default(),
+        drain: app.drain.clone(),
+    };
+    Ok(Service::new(router(greeter)))
+}
+
+fn router(greeter: Greeter) -> Router {
+    let writing = Router::new()
+        .route("/greetings", post(greet))
+        .route_layer(middleware::from_fn_with_state(greeter.clone(), require_token));
+    Router::new()
+        .route("/", get(about))
+        .route("/greetings", get(count))
+        .route("/ticks", get(ticks))
+        .merge(writing)
+        .with_state(greeter)
+}
+
+/// Which build answers, and where it runs.
+#[derive(Debug, Serialize)]
+struct About {
+    name: &'static str,
+    version: &'static str,
+    revision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+}
+
+impl About {
+    fn of(app: &App) -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME"),
+            version: crate::VERSION,
+            revision: crate::REVISION,
+            pod: app.config.pod_name.clone(),
+            node: app.config.node_name.clone(),
+        }
+    }
+}
+
+async fn about(State(greeter): State<Greeter>) -> Response {
+    axum::Json(&*greeter.about).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Guest {
+    name: String,
+    #[serde(default = "once")]
+    times: u8,
+}
+
+const fn once() -> u8 {
+    1
+}
+
+#[derive(Debug, Serialize)]
+struct Greeting {
+    greeting: String,
+}
+
+async fn greet(
+    State(greeter): State<Greeter>,
+    Json(guest): Json<Guest>,
+) -> Result<(StatusCode, Json<Greeting>), Problem> {
+    let mut errors = Vec::new();
+    let mut expect = |holds: bool, field, detail: String| {
+        if !holds {
+            errors.push(FieldError { field, detail });
+        }
+    };
+    let length = guest.name.chars().count();
+    expect((1..=64).contains(&length), "name", format!("expected 1 to 64 characters, found {length}"));
+    expect((1..=3).contains(&guest.times), "times", format!("expected 1 to 3, found {}", guest.times));
+    if !errors.is_empty() {
+        return Err(Problem::fields(errors));
+    }
+    greeter.greetings.fetch_add(1, Ordering::Relaxed);
+    let greeting = vec![format!("Hello, {}!", guest.name); guest.times.into()].join(" ");
+    Ok((StatusCode::CREATED, Json(Greeting { greeting })))
+}
+
+async fn count(State(greeter): State<Greeter>) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "greetings": greeter.greetings.load(Ordering::Relaxed) }))
+}
+
+/// A tick every second until the drain; then a last event that tells the client to come back elsewhere.
+async fn ticks(State(greeter): State<Greeter>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    const PERIOD: Duration = Duration::from_secs(1);
+    let clock = interval_at(Instant::now(), PERIOD);
+    let ticks = stream::unfold(Some((0_u64, clock, greeter.drain)), async |state| {
+        let (tick, mut clock, drain) = state?;
+        tokio::select! {
+            biased;
+            () = drain.asked() => {
+                // Not all at once: the next pod has to take them all.
+                let retry = PERIOD.mul_f64(1.0 + fastrand::f64());
+                Some((Ok(Event::default().event("drain").retry(retry).data("come back")), None))
+            }
+            _ = clock.tick() => {
+                let event = Event::default().event("tick").data(tick.to_string());
+                Some((Ok(event), Some((tick + 1, clock, drain))))
+            }
+        }
+    });
+    Sse::new(ticks).keep_alive(KeepAlive::default())
+}
+
+async fn require_token(State(greeter): State<Greeter>, request: Request, next: Next) -> Response {
+    let Some(token) = &greeter.token else { return next.run(request).await };
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    if given.ct_eq(token.0.expose_secret().as_bytes()).into() {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::UNAUTHORIZED, "expected the header authorization: Bearer <token>")
+        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        .into_response()
+}

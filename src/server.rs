@@ -1,0 +1,265 @@
+//! The accept loop: a cap on connections, short back-off, and an accept queue that is emptied before it closes.
+
+mod activity;
+mod connection;
+mod stream;
+
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tracing::warn;
+
+use self::stream::Stream;
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    shutdown::{Lifecycle, Phase},
+};
+
+/// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
+const BACKLOG: u32 = 4096;
+
+/// How long to wait when `accept` fails for want of something, such as file descriptors.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
+/// How long a peer may take to close its side after we closed ours.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nothing has been said yet.
+    Undecided,
+    /// HTTP/1.1 or 1.0.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+impl Protocol {
+    /// As metrics write it, in the order of the variants.
+    pub const NAMES: [&str; 3] = ["undecided", "http1", "http2"];
+}
+
+/// What ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed it, or it got its last answer.
+    Done,
+    /// It became something else, such as a WebSocket.
+    Upgraded,
+    /// It broke, or spoke no HTTP.
+    Failed,
+    /// It sent nothing in time.
+    FirstByte,
+    /// It did not finish the head of a request in time.
+    Head,
+    /// It asked nothing for too long.
+    Idle,
+    /// It did not read its answer.
+    Stalled,
+    /// It was idle when the drain's time was up.
+    LetGo,
+    /// It was busy when the drain's time was up.
+    Aborted,
+}
+
+impl End {
+    /// As metrics write it, in the order of the variants.
+    pub const NAMES: [&str; 9] =
+        ["done", "upgraded", "failed", "first_byte", "head", "idle", "stalled", "let_go", "aborted"];
+}
+
+/// What a server allows its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections open at once.
+    pub connections: NonZeroUsize,
+    /// For the first bytes of a connection.
+    pub first_byte: Duration,
+    /// For the head of a request, from its first byte.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// For taking up any of what is written to it.
+    pub stall: Duration,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        Self {
+            connections: config.max_connections,
+            first_byte: config.first_byte_timeout.0,
+            head: config.head_timeout.0,
+            idle: config.idle_timeout.0,
+            stall: config.stall_timeout.0,
+        }
+    }
+}
+
+/// Takes the address, so that clients can queue, without serving yet.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A router behind a listener.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    alive: Alive,
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+struct Shared {
+    router: Router,
+    limits: Limits,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    slots: Arc<Semaphore>,
+}
+
+/// Whether a server's accept loop is running: not before it began, not after it ended, however it ended.
+#[derive(Debug, Clone, Default)]
+pub struct Alive(Arc<AtomicBool>);
+
+impl Alive {
+    /// Whether it is running now.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Says that the accept loop runs, as long as it lives.
+struct Running(Alive);
+
+impl Running {
+    fn new(alive: Alive) -> Self {
+        alive.0.store(true, Ordering::Release);
+        Self(alive)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
+
+impl Server {
+    /// A server that accepts nothing until it is [run](Server::run).
+    pub fn new(
+        listener: TcpListener,
+        router: Router,
+        limits: Limits,
+        lifecycle: &Lifecycle,
+        metrics: &Metrics,
+    ) -> Self {
+        let slots = limits.connections.get().min(Semaphore::MAX_PERMITS);
+        let shared = Shared {
+            router,
+            limits,
+            lifecycle: lifecycle.clone(),
+            metrics: metrics.clone(),
+            slots: Arc::new(Semaphore::new(slots)),
+        };
+        Self { listener, shared: Arc::new(shared), alive: Alive::default() }
+    }
+
+    /// Tells, from now on, whether the accept loop is running.
+    pub fn alive(&self) -> Alive {
+        self.alive.clone()
+    }
+
+    /// Accepts until the closing phase, then empties the accept queue and closes the listener.
+    pub async fn run(self) {
+        let Self { listener, shared, alive } = self;
+        let _running = Running::new(alive);
+        let _drain_waits_for_the_queue = shared.lifecycle.connection();
+        tokio::select! {
+            biased;
+            () = shared.lifecycle.reached(Phase::Closing) => {}
+            () = shared.accept(&listener) => {}
+        }
+        if let Err(error) = shared.sweep(listener).await {
+            warn!(%error, "the accept queue can't be emptied");
+        }
+    }
+}
+
+impl Shared {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        let mut failing = false;
+        loop {
+            let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    failing = false;
+                    self.serve(stream, Some(slot));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(%error, "connections can't be accepted");
+                    }
+                    self.refused(&error).await;
+                }
+            }
+        }
+    }
+
+    /// Serves what waits in the accept queue, beyond the cap too: closing the listener would reset it.
+    async fn sweep(self: &Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        // The socket itself is asked, because tokio may not have heard yet of who has just come.
+        let listener = listener.into_std()?;
+        while self.lifecycle.phase() < Phase::Stopped {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(true)?;
+                    self.serve(TcpStream::from_std(stream)?, None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => self.refused(&error).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn refused(&self, error: &io::Error) {
+        // These are about one connection, which is gone already.
+        const ABOUT_ONE: [io::ErrorKind; 3] =
+            [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+        self.metrics.counters().accept_errors.inc();
+        if !ABOUT_ONE.contains(&error.kind()) {
+            sleep(BACK_OFF).await;
+        }
+    }
+
+    fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
+        self.lifecycle.count_connection(self.metrics.counters());
+        tokio::spawn(connection::serve(Stream::new(stream, self, slot), self.clone()));
+    }
+
+    /// Whether an HTTP/1 answer has to be the last one of its connection: during the drain, and at the cap,
+    /// where a kept connection would keep others waiting.
+    fn is_last_answer(&self) -> bool {
+        self.lifecycle.phase() >= Phase::Draining || self.slots.available_permits() == 0
+    }
+}

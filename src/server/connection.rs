@@ -1,0 +1,269 @@
+//! One connection from its first byte to its end: deadlines, and its part in the drain.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, Response, StatusCode, Version, header},
+    routing::future::RouteFuture,
+};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
+use tower::Service;
+
+use super::{End, LINGER, Protocol, Shared, activity::Activity, stream::Stream};
+use crate::{
+    error::{self, Problem},
+    shutdown::Phase,
+};
+
+/// How often an HTTP/2 peer is asked whether it is still there; it has the stall limit to answer.
+const H2_PING: Duration = Duration::from_secs(20);
+
+/// Serves a connection and counts its end.
+pub(super) async fn serve(stream: Stream, shared: Arc<Shared>) {
+    let end = run(stream, &shared).await;
+    shared.metrics.counters().ended[end as usize].inc();
+}
+
+async fn run(mut stream: Stream, shared: &Arc<Shared>) -> End {
+    let stopped = shared.lifecycle.reached(Phase::Stopped);
+    let protocol = tokio::select! {
+        protocol = stream.protocol() => protocol,
+        () = sleep(shared.limits.first_byte) => return End::FirstByte,
+        () = stopped => return if stream.is_silent() { End::LetGo } else { End::Aborted },
+    };
+    match protocol {
+        Ok(Some(Protocol::Http2)) => Box::pin(http2(stream, shared)).await,
+        Ok(Some(_)) => http1(stream, shared).await,
+        Ok(None) => End::Done,
+        Err(_) => End::Failed,
+    }
+}
+
+async fn http1(stream: Stream, shared: &Arc<Shared>) -> End {
+    let activity = stream.activity().clone();
+    let mut connection = http1::Builder::new()
+        // Its clock would also run between requests; ours tells the two apart.
+        .header_read_timeout(None)
+        // A client that has sent its request may close its side and still be owed the answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), Requests::new(shared, &activity))
+        .with_upgrades();
+    let mut timer = pin!(sleep(shared.limits.idle));
+    let expired = poll_fn(|cx| activity.poll_expired(cx, timer.as_mut(), &shared.limits));
+    let end = tokio::select! {
+        biased;
+        result = &mut connection => if result.is_ok() { End::Done } else { End::Failed },
+        end = expired => end,
+        () = shared.lifecycle.reached(Phase::Stopped) => {
+            if activity.is_idle() { End::LetGo } else { End::Aborted }
+        }
+    };
+    match end {
+        End::Idle => {
+            Pin::new(&mut connection).graceful_shutdown();
+            let _ = timeout(LINGER, connection).await;
+        }
+        End::LetGo => {
+            Pin::new(&mut connection).graceful_shutdown();
+            // Once is enough to close our side, and there is no time for more.
+            let _ = timeout(Duration::ZERO, connection).await;
+        }
+        End::Done => return if connection.into_parts().is_some() { end } else { End::Upgraded },
+        End::Head => hang_up(connection.into_parts(), &slow_head()).await,
+        End::Failed => hang_up(connection.into_parts(), "").await,
+        _ => {}
+    }
+    end
+}
+
+/// What a client is told that takes too long over the head of a request.
+fn slow_head() -> String {
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "the head of the request did not arrive in time");
+    let body = problem.to_json();
+    let length = body.len();
+    let kind = error::CONTENT_TYPE;
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+}
+
+/// Says a last word, and closes without destroying it.
+async fn hang_up<S>(parts: Option<http1::Parts<TokioIo<Stream>, S>>, last_word: &str) {
+    let Some(parts) = parts else { return };
+    let mut stream = parts.io.into_inner();
+    let goodbye = async {
+        stream.write_all(last_word.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    // The peer may be gone, or never come to its end: then there is nobody to hear it.
+    let _ = timeout(LINGER, goodbye).await;
+}
+
+async fn http2(stream: Stream, shared: &Arc<Shared>) -> End {
+    let activity = stream.activity().clone();
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(shared.limits.stall)
+            .serve_connection(TokioIo::new(stream), Requests::new(shared, &activity))
+    );
+    let mut timer = pin!(sleep(shared.limits.idle));
+    let mut goaway_due = pin!(goaway_due(shared, &activity));
+    let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
+    let mut told = false;
+    let mut end = End::Done;
+    loop {
+        let expired = poll_fn(|cx| match activity.poll_expired(cx, timer.as_mut(), &shared.limits) {
+            // It has been told, and leaves when it has its answers; pings find out when it is dead.
+            Poll::Ready(End::Idle) if told => Poll::Pending,
+            expired => expired,
+        });
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return if result.is_ok() { end } else { End::Failed },
+            () = goaway_due.as_mut(), if !told => {}
+            why = expired => match why {
+                End::Idle => end = End::Idle,
+                _ => return why,
+            },
+            () = stopped.as_mut() => return End::Aborted,
+        }
+        // GOAWAY: streams in flight finish, and so do those that the peer opens before it hears of it.
+        connection.as_mut().graceful_shutdown();
+        told = true;
+    }
+}
+
+/// Resolves when the peer has to go elsewhere: when draining begins, but not before its first request, as a new
+/// connection gets at least one answer; and when closing begins in any case.
+async fn goaway_due(shared: &Shared, activity: &Activity) {
+    shared.lifecycle.reached(Phase::Draining).await;
+    // No waker needed: requests come in while this task polls the connection, just before it polls this.
+    let used = poll_fn(|_| if activity.is_used() { Poll::Ready(()) } else { Poll::Pending });
+    tokio::select! {
+        () = used => {}
+        () = shared.lifecycle.reached(Phase::Closing) => {}
+    }
+}
+
+/// The router as hyper calls it: counts each request, and keeps it in flight until its answer is sent.
+#[derive(Debug)]
+struct Requests {
+    shared: Arc<Shared>,
+    activity: Arc<Activity>,
+}
+
+impl Requests {
+    fn new(shared: &Arc<Shared>, activity: &Arc<Activity>) -> Self {
+        Self { shared: shared.clone(), activity: activity.clone() }
+    }
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Answering {
+        self.shared.lifecycle.count_request(self.shared.metrics.counters());
+        let http1 = request.version() <= Version::HTTP_11;
+        Answering {
+            in_flight: Some(InFlight::new(&self.activity)),
+            shared: http1.then(|| self.shared.clone()),
+            future: self.shared.router.clone().call(request.map(Body::new)),
+        }
+    }
+}
+
+/// A request in flight, from its head to the last byte of its answer.
+#[derive(Debug)]
+struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.request_began();
+        Self(activity.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+pin_project! {
+    /// An answer on its way.
+    struct Answering {
+        #[pin]
+        future: RouteFuture<Infallible>,
+        in_flight: Option<InFlight>,
+        // For HTTP/1, where an answer can be the last one of its connection.
+        shared: Option<Arc<Shared>>,
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.future.poll(cx));
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !upgrade && this.shared.as_ref().is_some_and(|shared| shared.is_last_answer()) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let in_flight = this.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
+    }
+}
+
+pin_project! {
+    /// A body that keeps its request in flight.
+    #[derive(Debug)]
+    struct Answer {
+        #[pin]
+        body: Body,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,179 @@
+//! A TCP stream that tells what it does, and closes without destroying its last answer.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::{Protocol, Shared, activity::Activity};
+use crate::metrics::Metrics;
+
+/// What an HTTP/2 client says first, RFC 9113 section 3.4.
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection is open as long as its stream lives, also when it was upgraded to something else.
+#[derive(Debug)]
+pub(super) struct Stream {
+    tcp: TcpStream,
+    first: First,
+    activity: Arc<Activity>,
+    shut_down: bool,
+    metrics: Metrics,
+    protocol: Protocol,
+    _slot: Option<OwnedSemaphorePermit>,
+    _drain_waits: TaskTrackerToken,
+}
+
+/// The bytes that were read to tell the protocol, to be read again.
+#[derive(Debug, Default)]
+struct First {
+    bytes: [u8; H2_PREFACE.len()],
+    start: usize,
+    end: usize,
+}
+
+impl Stream {
+    pub(super) fn new(tcp: TcpStream, shared: &Shared, slot: Option<OwnedSemaphorePermit>) -> Self {
+        // An answer must not wait for the acknowledgement of the one before; without it we are only slower.
+        let _ = tcp.set_nodelay(true);
+        let protocol = Protocol::Undecided;
+        shared.metrics.counters().open[protocol as usize].inc();
+        Self {
+            tcp,
+            first: First::default(),
+            activity: Arc::new(Activity::new()),
+            shut_down: false,
+            metrics: shared.metrics.clone(),
+            protocol,
+            _slot: slot,
+            _drain_waits: shared.lifecycle.connection(),
+        }
+    }
+
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// Waits for enough bytes to tell the protocol; `None` when the peer closes without sending any.
+    pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        loop {
+            let First { bytes, end, .. } = &mut self.first;
+            let read = self.tcp.read(&mut bytes[*end..]).await?;
+            *end += read;
+            if *end == 0 {
+                return Ok(None);
+            }
+            let protocol = match &bytes[..*end] {
+                preface if preface == H2_PREFACE => Protocol::Http2,
+                part if read > 0 && H2_PREFACE.starts_with(part) => continue,
+                _ => Protocol::Http1,
+            };
+            self.become_protocol(protocol);
+            if protocol == Protocol::Http1 {
+                self.activity.bytes_read();
+            }
+            return Ok(Some(protocol));
+        }
+    }
+
+    /// Whether the peer has sent anything yet.
+    pub(super) fn is_silent(&self) -> bool {
+        self.first.end == 0
+    }
+
+    fn become_protocol(&mut self, protocol: Protocol) {
+        let open = &self.metrics.counters().open;
+        open[self.protocol as usize].dec();
+        open[protocol as usize].inc();
+        self.protocol = protocol;
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.metrics.counters().open[self.protocol as usize].dec();
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let First { bytes, start, end } = &mut self.first;
+        if start < end {
+            let count = buf.remaining().min(*end - *start);
+            buf.put_slice(&bytes[*start..*start + count]);
+            *start += count;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        if buf.filled().len() > before && self.protocol == Protocol::Http1 {
+            self.activity.bytes_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream {
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Pending => self.activity.write_blocked(),
+            Poll::Ready(_) => self.activity.bytes_written(),
+        }
+        written
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    /// Closes our side and reads on until the peer closes its own: a socket closed with unread bytes sends a
+    /// reset, which destroys an answer that is still on its way. RFC 9112 section 9.6 asks for the same.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut_down {
+            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+            self.shut_down = true;
+            self.activity.closed();
+        }
+        let mut scratch = [0; 2048];
+        loop {
+            let mut unread = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut unread))?;
+            if unread.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
