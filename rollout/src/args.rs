@@ -201,9 +201,7 @@ fn pause(text: &str) -> Result<(Duration, Duration), String> {
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or("a header is written `Name: value`")?;
+    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
     let (name, value) = (name.trim(), value.trim());
     http::HeaderName::try_from(name).map_err(|error| error.to_string())?;
     http::HeaderValue::try_from(value).map_err(|error| error.to_string())?;
@@ -222,10 +220,7 @@ mod tests {
 
     #[test]
     fn headers_and_paths_are_checked() {
-        assert_eq!(
-            header("A: b c").unwrap(),
-            ("A".to_string(), "b c".to_string())
-        );
+        assert_eq!(header("A: b c").unwrap(), ("A".to_string(), "b c".to_string()));
         assert!(header("no colon").is_err());
         assert!(header("bad name: x").is_err());
         assert!(path("/a?b=c").is_ok());

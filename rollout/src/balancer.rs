@@ -67,40 +67,19 @@ struct Endpoint {
 
 impl Balancer {
     /// Listens at `address`; each change of an endpoint is heard of after 0 to `lag`, evenly drawn.
-    pub(crate) async fn start(
-        address: SocketAddr,
-        lag: Duration,
-        pods: Arc<Pods>,
-    ) -> io::Result<Self> {
+    pub(crate) async fn start(address: SocketAddr, lag: Duration, pods: Arc<Pods>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let fates = Arc::new(Fates {
-            by_client: Mutex::default(),
-            pods,
-        });
-        let routes = Arc::new(Routes {
-            endpoints: Mutex::default(),
-            live: Mutex::default(),
-            fates,
-            lag,
-        });
+        let fates = Arc::new(Fates { by_client: Mutex::default(), pods });
+        let routes = Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), fates, lag });
         let accepting = tokio::spawn(accept(listener, routes.clone()));
-        Ok(Self {
-            address,
-            routes,
-            accepting,
-        })
+        Ok(Self { address, routes, accepting })
     }
 
     /// Makes an endpoint known, out until its announcer says otherwise.
     pub(crate) fn register(&self, pod: &str, address: SocketAddr) -> Announcer {
         let (sender, changes) = mpsc::unbounded_channel();
-        tokio::spawn(announce(
-            pod.to_string(),
-            address,
-            changes,
-            self.routes.clone(),
-        ));
+        tokio::spawn(announce(pod.to_string(), address, changes, self.routes.clone()));
         Announcer(sender)
     }
 
@@ -112,10 +91,7 @@ impl Balancer {
     /// The pods that new connections are sent to.
     pub(crate) fn ready(&self) -> usize {
         let endpoints = self.routes.endpoints();
-        endpoints
-            .iter()
-            .filter(|endpoint| endpoint.standing == Standing::Ready)
-            .count()
+        endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Ready).count()
     }
 
     /// Resets one connection, chosen at random, at both ends.
@@ -166,11 +142,7 @@ impl Routes {
 
     fn pick(&self) -> Option<(String, SocketAddr)> {
         let endpoints = self.endpoints();
-        let standing = |wanted| {
-            endpoints
-                .iter()
-                .filter(move |endpoint| endpoint.standing == wanted)
-        };
+        let standing = |wanted| endpoints.iter().filter(move |endpoint| endpoint.standing == wanted);
         let usable = match standing(Standing::Ready).count() {
             0 => Standing::Terminating,
             _ => Standing::Ready,
@@ -190,18 +162,10 @@ async fn announce(
     mut changes: mpsc::UnboundedReceiver<(Instant, Standing)>,
     routes: Arc<Routes>,
 ) {
-    routes.endpoints().push(Endpoint {
-        pod: pod.clone(),
-        address,
-        standing: Standing::Out,
-    });
+    routes.endpoints().push(Endpoint { pod: pod.clone(), address, standing: Standing::Out });
     while let Some((said, standing)) = changes.recv().await {
         sleep_until(said + routes.lag.mul_f64(fastrand::f64())).await;
-        if let Some(endpoint) = routes
-            .endpoints()
-            .iter_mut()
-            .find(|endpoint| endpoint.pod == pod)
-        {
+        if let Some(endpoint) = routes.endpoints().iter_mut().find(|endpoint| endpoint.pod == pod) {
             endpoint.standing = standing;
         }
         if standing != Standing::Ready {

@@ -48,11 +48,8 @@ impl Sequence {
 
 /// Runs every sequence in turn; the verdict is landfall's alone.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
-    let programs: Vec<(Sequence, Program)> = args
-        .modes
-        .iter()
-        .map(|mode| Ok((*mode, mode.program(&args)?)))
-        .collect::<Result<_, Unable>>()?;
+    let programs: Vec<(Sequence, Program)> =
+        args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
     let mut reports = Vec::new();
     for (sequence, program) in programs {
         let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
@@ -79,9 +76,7 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
                 .or_unable(format!("writing {}", path.display()))?;
         }
     }
-    let landfall = reports
-        .iter()
-        .find(|(sequence, _)| *sequence == Sequence::Landfall);
+    let landfall = reports.iter().find(|(sequence, _)| *sequence == Sequence::Landfall);
     Ok(match landfall {
         Some((_, report)) if reports.len() == args.modes.len() => report.verdict(),
         _ => Verdict::Unfinished,
@@ -92,21 +87,13 @@ fn comparison(reports: &[(Sequence, Report)]) -> String {
     let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| {
-            reports
-                .iter()
-                .any(|(_, report)| report.seen.tallies.contains_key(kind))
-        })
+        .filter(|kind| reports.iter().any(|(_, report)| report.seen.tallies.contains_key(kind)))
         .collect();
     rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
     rows[0].push("all".into());
     for (sequence, report) in reports {
         let mut row = vec![sequence.meaning().to_string()];
-        for tally in kinds
-            .iter()
-            .map(|kind| report.seen.tallies.get(kind))
-            .chain([Some(&report.all)])
-        {
+        for tally in kinds.iter().map(|kind| report.seen.tallies.get(kind)).chain([Some(&report.all)]) {
             row.push(tally.map_or_else(
                 || "-".into(),
                 |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),

@@ -78,20 +78,13 @@ impl Network {
     /// Picks a part at random; the ports on each address are then looked for.
     pub(crate) fn pick() -> Result<Self, Unable> {
         for _ in 0..100 {
-            let base = u32::from(Ipv4Addr::new(
-                127,
-                fastrand::u8(1..=254),
-                fastrand::u8(..),
-                0,
-            ));
+            let base = u32::from(Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(..), 0));
             let network = Self { base, used: 0 };
             if TcpListener::bind((network.address(1), 0)).is_ok() {
                 return Ok(network);
             }
         }
-        Err(Unable(
-            "no address of 127.0.0.0/8 can be bound; `rollout local` needs Linux's loopback".into(),
-        ))
+        Err(Unable("no address of 127.0.0.0/8 can be bound; `rollout local` needs Linux's loopback".into()))
     }
 
     /// The next address, and this many ports that are free on it.
@@ -161,30 +154,18 @@ impl Controller {
             (0, 0) => 1,
             (_, unavailable) => unavailable as usize,
         };
-        let new = self
-            .staying()
-            .filter(|member| member.revision == self.revision)
-            .count();
+        let new = self.staying().filter(|member| member.revision == self.revision).count();
         let old = self.staying().count() - new;
-        let ceiling = wanted
-            + if old > 0 {
-                timings.max_surge as usize
-            } else {
-                0
-            };
-        let missing = wanted
-            .saturating_sub(new)
-            .min(ceiling.saturating_sub(new + old));
+        let ceiling = wanted + if old > 0 { timings.max_surge as usize } else { 0 };
+        let missing = wanted.saturating_sub(new).min(ceiling.saturating_sub(new + old));
         for _ in 0..missing {
             self.start_one()?;
         }
         let floor = wanted.saturating_sub(unavailable);
         let mut spare = self.available().saturating_sub(floor);
         let revision = self.revision;
-        for member in self
-            .members
-            .iter_mut()
-            .filter(|member| !member.terminating && member.revision != revision)
+        for member in
+            self.members.iter_mut().filter(|member| !member.terminating && member.revision != revision)
         {
             if member.ready_since.is_none() {
                 member.terminate();
@@ -194,10 +175,8 @@ impl Controller {
             }
         }
         let surplus = new.saturating_sub(wanted);
-        let current = self
-            .members
-            .iter_mut()
-            .filter(|member| !member.terminating && member.revision == revision);
+        let current =
+            self.members.iter_mut().filter(|member| !member.terminating && member.revision == revision);
         current.take(surplus).for_each(Member::terminate);
         self.overdue()
     }
@@ -209,30 +188,16 @@ impl Controller {
                 return Err(Unable(format!("pod-{} is not ready after 60 s", member.id)));
             }
         }
-        Ok(now
-            + self
-                .deployment
-                .timings
-                .min_ready
-                .max(Duration::from_millis(50)))
+        Ok(now + self.deployment.timings.min_ready.max(Duration::from_millis(50)))
     }
 
     fn start_one(&mut self) -> Result<(), Unable> {
         self.next += 1;
         let (address, [port, admin_port]) = self.deployment.network.next()?;
-        let place = Place {
-            id: self.next,
-            name: format!("pod-{}", self.next),
-            address,
-            port,
-            admin_port,
-        };
+        let place = Place { id: self.next, name: format!("pod-{}", self.next), address, port, admin_port };
         let (asks, asked) = mpsc::unbounded_channel();
         let pod = Pod {
-            announcer: self
-                .deployment
-                .balancer
-                .register(&place.name, (address, port).into()),
+            announcer: self.deployment.balancer.register(&place.name, (address, port).into()),
             place,
             program: self.deployment.program.clone(),
             timings: self.deployment.timings.clone(),
@@ -297,11 +262,8 @@ impl Controller {
 
     fn available(&self) -> usize {
         let min_ready = self.deployment.timings.min_ready;
-        let available = |member: &&Member| {
-            member
-                .ready_since
-                .is_some_and(|since| since.elapsed() >= min_ready)
-        };
+        let available =
+            |member: &&Member| member.ready_since.is_some_and(|since| since.elapsed() >= min_ready);
         self.staying().filter(available).count()
     }
 
@@ -315,20 +277,12 @@ impl Controller {
     }
 
     fn status(&self) -> Status {
-        let terminating = self
-            .members
-            .iter()
-            .filter(|member| member.terminating)
-            .count();
-        let current =
-            |member: &Member| member.revision == self.revision && member.ready_since.is_some();
+        let terminating = self.members.iter().filter(|member| member.terminating).count();
+        let current = |member: &Member| member.revision == self.revision && member.ready_since.is_some();
         let wanted = self.replicas as usize;
         Status {
             revision: self.revision,
-            ready: self
-                .staying()
-                .filter(|member| member.ready_since.is_some())
-                .count(),
+            ready: self.staying().filter(|member| member.ready_since.is_some()).count(),
             terminating,
             complete: self.members.len() == wanted
                 && self.members.iter().all(current)

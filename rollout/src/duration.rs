@@ -4,9 +4,7 @@ use std::time::Duration;
 
 /// Reads `500ms`, `1.5s`, `2m` or `1h`; a bare number is refused, it has no unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds = match unit {
         "ms" => 0.001,
@@ -14,9 +12,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         "h" => 3600.0,
         _ => {
-            return Err(format!(
-                "`{text}` is not a duration such as 500ms, 5s or 2m"
-            ));
+            return Err(format!("`{text}` is not a duration such as 500ms, 5s or 2m"));
         }
     };
     number
@@ -29,11 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 /// Writes a duration the way [`parse`] and the service's configuration read it.
 pub(crate) fn write(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis.is_multiple_of(1000) {
-        format!("{}s", millis / 1000)
-    } else {
-        format!("{millis}ms")
-    }
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 /// Writes a latency with the three digits a reader can use.

@@ -53,13 +53,7 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        Ok(Self {
-            stream,
-            buffer: BytesMut::new(),
-            local,
-            answered: 0,
-            received: 0,
-        })
+        Ok(Self { stream, buffer: BytesMut::new(), local, answered: 0, received: 0 })
     }
 
     /// Writes a request and reads its whole answer.
@@ -88,10 +82,7 @@ impl Connection {
     /// Ends an exchange whose body has been read to its end.
     pub(crate) fn close_of(&mut self, head: &Head) -> Answer {
         self.answered += 1;
-        Answer {
-            status: head.status,
-            reusable: head.reusable,
-        }
+        Answer { status: head.status, reusable: head.reusable }
     }
 
     /// Reads the next part of a body; false once it has ended as its framing says it must.
@@ -138,28 +129,18 @@ impl Connection {
                 continue;
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
                 body = Body::Chunk(0);
-            } else if header.name.eq_ignore_ascii_case("content-length")
-                && !matches!(body, Body::Chunk(_))
-            {
+            } else if header.name.eq_ignore_ascii_case("content-length") && !matches!(body, Body::Chunk(_)) {
                 body = Body::Length(value.trim().parse().map_err(invalid)?);
             }
         }
         reusable &= !matches!(body, Body::UntilClose);
         self.buffer.advance(length);
-        Ok(Some(Head {
-            status,
-            reusable,
-            body,
-        }))
+        Ok(Some(Head { status, reusable, body }))
     }
 
     async fn next_chunk(&mut self) -> io::Result<Body> {
         let line = self.line().await?;
-        let size = line[..]
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let size = line[..].split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let size = std::str::from_utf8(size).map_err(invalid)?;
         match u64::from_str_radix(size, 16).map_err(invalid)? {
             0 => Ok(Body::Trailers),
@@ -185,10 +166,7 @@ impl Connection {
         if self.buffer.is_empty() {
             self.fill().await?;
         }
-        let here = self
-            .buffer
-            .len()
-            .min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let here = self.buffer.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
         self.buffer.advance(here);
         Ok(here as u64)
     }
@@ -196,10 +174,7 @@ impl Connection {
     async fn fill(&mut self) -> io::Result<()> {
         self.buffer.reserve(2048);
         match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the connection was closed",
-            )),
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
             read => {
                 self.received += read;
                 Ok(())
@@ -209,10 +184,7 @@ impl Connection {
 }
 
 fn invalid(error: impl ToString) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("not HTTP/1.1: {}", error.to_string()),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP/1.1: {}", error.to_string()))
 }
 
 #[cfg(test)]
@@ -236,33 +208,25 @@ mod tests {
     }
 
     async fn exchanged(bytes: &'static [u8]) -> io::Result<Answer> {
-        served(bytes)
-            .await
-            .exchange(b"GET / HTTP/1.1\r\n\r\n")
-            .await
+        served(bytes).await.exchange(b"GET / HTTP/1.1\r\n\r\n").await
     }
 
     #[tokio::test]
     async fn reads_a_length_and_keeps_the_connection() {
-        let answer = exchanged(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello")
-            .await
-            .unwrap();
+        let answer = exchanged(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
         assert_eq!((answer.status, answer.reusable), (201, true));
     }
 
     #[tokio::test]
     async fn honours_connection_close() {
         let answer =
-            exchanged(b"HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n")
-                .await
-                .unwrap();
+            exchanged(b"HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         assert!(!answer.reusable);
     }
 
     #[tokio::test]
     async fn passes_over_an_interim_answer() {
-        let bytes =
-            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+        let bytes = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(exchanged(bytes).await.unwrap().status, 204);
     }
 
@@ -276,11 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_body_and_no_answer_are_errors() {
-        assert!(
-            exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
-                .await
-                .is_err()
-        );
+        assert!(exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell").await.is_err());
         assert!(exchanged(b"").await.is_err());
         assert!(exchanged(b"SSH-2.0-x\r\n").await.is_err());
     }

@@ -17,6 +17,14 @@ impl Interrupt {
         }
     }
 
+    /// Awaits what comes before the load; there is nothing to print yet when it is asked to end.
+    pub(crate) async fn or<T>(&mut self, work: impl Future<Output = Result<T, Unable>>) -> Result<T, Unable> {
+        tokio::select! {
+            done = work => done,
+            () = self.asked() => Err(Unable("ended before there was any load".into())),
+        }
+    }
+
     /// Says whether the run was asked to end.
     pub(crate) fn is_asked(&self) -> bool {
         *self.0.borrow()

@@ -1,5 +1,6 @@
 //! `rollout local`: real processes behind a lagging balancer, replaced as a Deployment replaces them.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::sleep;
 use crate::args::Local;
 use crate::balancer::Balancer;
 use crate::chaos;
-use crate::clients::{Context, Load};
+use crate::clients::Context;
 use crate::deployment::{Deployment, Network, Order, Status};
 use crate::interrupt::Interrupt;
 use crate::pod::Program;
@@ -20,6 +21,7 @@ use crate::preflight;
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::{Report, Setting, Verdict};
+use crate::session::under_load;
 use crate::timings::Timings;
 use crate::unable::{OrUnable, Unable};
 
@@ -45,11 +47,7 @@ pub(crate) fn service(args: &Local) -> Result<Program, Unable> {
             path.display()
         )));
     }
-    Ok(Program {
-        path,
-        arguments: Vec::new(),
-        logs: args.logs.clone(),
-    })
+    Ok(Program { path, arguments: Vec::new(), logs: args.logs.clone() })
 }
 
 fn beside_us(name: &str) -> Result<PathBuf, Unable> {
@@ -81,21 +79,14 @@ pub(crate) async fn once(
     let pods = Arc::new(Pods::new(recorder.started()));
     let mut network = Network::pick()?;
     let (address, [port]) = network.next()?;
-    let balancer = Balancer::start(
-        (address, port).into(),
-        args.lag.mul_f64(args.scale),
-        pods.clone(),
-    )
-    .await
-    .or_unable("starting the balancer")?;
+    let balancer = Balancer::start((address, port).into(), args.lag.mul_f64(args.scale), pods.clone())
+        .await
+        .or_unable("starting the balancer")?;
     let balancer = Arc::new(balancer);
     let mut target = args.load.target();
     target.aim(&format!("http://{}", balancer.address)).await?;
-    let context = Context {
-        target: Arc::new(target),
-        recorder: recorder.clone(),
-        fates: Some(balancer.fates()),
-    };
+    let context =
+        Context { target: Arc::new(target), recorder: recorder.clone(), fates: Some(balancer.fates()) };
 
     let deployment = Deployment {
         program,
@@ -116,72 +107,50 @@ pub(crate) async fn once(
         format!("{} ready, {} ending", status.ready, status.terminating)
     });
 
-    let mut rollouts = 0;
-    let mut load = None;
-    let script = async {
-        progress.stage("starting");
+    progress.stage("starting");
+    let ready = async {
         cluster.complete(0).await?;
         routed(&balancer, timings.replicas).await?;
-        preflight::check(&context.target, &args.load.clients).await?;
-        load = Some((
-            recorder.elapsed(),
-            Load::start(
-                &args.load.clients,
-                timings.idle_pause(),
-                args.load.h2_streams,
-                &context,
-            ),
-        ));
+        preflight::check(&context.target, &args.load.clients).await
+    };
+    if let Err(unable) = interrupt.or(ready).await {
+        cluster.end().await;
+        return Err(unable);
+    }
+    let rollouts = Cell::new(0);
+    let script = async {
         let pause = args.pause.mul_f64(args.scale);
-        let chaos = args
-            .chaos
-            .then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
+        let chaos =
+            args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
         progress.stage("before the rollouts");
         cluster.watch_for(pause).await?;
         for n in 1..=args.rollouts {
             progress.stage(format!("rollout {n} of {}", args.rollouts));
             cluster.order(Order::Restart);
             cluster.complete(n).await?;
-            rollouts = n;
+            rollouts.set(n);
             cluster.watch_for(pause).await?;
         }
         if let Some(chaos) = chaos {
             chaos.end().await;
             cluster.complete(args.rollouts).await?;
         }
-        // Until every idle client has come back once to the connection that it kept.
-        progress.stage("the idle clients come back");
-        if args.rollouts > 0 {
-            cluster
-                .watch_for(timings.idle_pause().1 + Duration::from_millis(200))
-                .await?;
-        }
-        Ok(())
+        // A connection that was kept to a pod now gone is lost only when its client comes back to it.
+        progress.stage("until the idle clients have come back");
+        cluster.watch_for(timings.idle_pause().1 + Duration::from_millis(200)).await
     };
-    let finished = tokio::select! {
-        ended = script => ended.map(|()| true),
-        () = interrupt.asked() => Ok(false),
-    };
-    let loaded = load.as_ref().map(|(since, _)| recorder.elapsed() - *since);
-    if let (Ok(true), Some((_, load))) = (&finished, load.take()) {
-        load.stop().await?;
-    }
-    let (seen, lives) = (recorder.seen(), pods.lives());
-    drop((load, progress));
+    let session = under_load(&args.load, timings.idle_pause(), &context, &mut interrupt, script).await;
+    let lives = pods.lives();
+    drop(progress);
     cluster.end().await;
-    Ok(Report::new(
-        Setting {
-            name: name.to_string(),
-            finished: finished?,
-            rollouts,
-            chaos: args.chaos,
-            scale: args.scale,
-            loaded: loaded.unwrap_or_default(),
-            timings: Some(Timings::clone(&timings)),
-        },
-        seen,
-        lives,
-    ))
+    let setting = Setting {
+        name: name.to_string(),
+        rollouts: rollouts.get(),
+        chaos: args.chaos,
+        scale: args.scale,
+        timings: Some(Timings::clone(&timings)),
+    };
+    Ok(Report::new(setting, session?, lives))
 }
 
 /// The Deployment at work, and how to talk to it.

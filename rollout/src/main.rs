@@ -30,6 +30,7 @@ mod process;
 mod progress;
 mod recorder;
 mod report;
+mod session;
 mod table;
 mod target;
 mod timings;

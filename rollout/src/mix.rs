@@ -45,9 +45,8 @@ pub(crate) fn parse(text: &str) -> Result<Mix, String> {
 }
 
 fn group(text: &str) -> Result<Group, String> {
-    let (name, rest) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is not KIND=COUNT, such as busy=24"))?;
+    let (name, rest) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not KIND=COUNT, such as busy=24"))?;
     let kind = Kind::ALL
         .into_iter()
         .find(|kind| kind.name() == name)
@@ -56,9 +55,7 @@ fn group(text: &str) -> Result<Group, String> {
         Some((count, text)) => (count, Some(pace(text)?)),
         None => (rest, None),
     };
-    let count = count
-        .parse()
-        .map_err(|_| format!("`{count}` is not a number of {name} clients"))?;
+    let count = count.parse().map_err(|_| format!("`{count}` is not a number of {name} clients"))?;
     Ok(Group { kind, count, pace })
 }
 
@@ -84,14 +81,7 @@ mod tests {
     #[test]
     fn reads_counts_pauses_and_rates() {
         let Mix(groups) = parse("busy=24,idle=60@3s-12s,fresh=8@200/s").unwrap();
-        assert_eq!(
-            groups[0],
-            Group {
-                kind: Kind::Busy,
-                count: 24,
-                pace: None
-            }
-        );
+        assert_eq!(groups[0], Group { kind: Kind::Busy, count: 24, pace: None });
         let pause = Pace::Pause(Duration::from_secs(3), Duration::from_secs(12));
         assert_eq!(groups[1].pace, Some(pause));
         assert_eq!(groups[2].pace, Some(Pace::Rate(200.0)));
@@ -100,25 +90,13 @@ mod tests {
     #[test]
     fn the_default_has_every_kind() {
         let Mix(groups) = parse(DEFAULT).unwrap();
-        assert!(
-            Kind::ALL
-                .iter()
-                .all(|kind| groups.iter().any(|group| group.kind == *kind))
-        );
+        assert!(Kind::ALL.iter().all(|kind| groups.iter().any(|group| group.kind == *kind)));
     }
 
     #[test]
     fn refuses_what_it_cannot_run() {
-        for text in [
-            "",
-            "busy",
-            "busy=x",
-            "lazy=3",
-            "busy=0",
-            "busy=1,busy=2",
-            "busy=1@2s-1s",
-            "busy=1@0/s",
-        ] {
+        for text in ["", "busy", "busy=x", "lazy=3", "busy=0", "busy=1,busy=2", "busy=1@2s-1s", "busy=1@0/s"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

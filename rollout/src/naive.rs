@@ -87,31 +87,19 @@ fn ticks() -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
-async fn close_when_leaving(
-    State(leaving): State<Leaving>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn close_when_leaving(State(leaving): State<Leaving>, request: Request, next: Next) -> Response {
     let http1 = request.version() <= Version::HTTP_11;
     let mut response = next.run(request).await;
     if http1 && leaving.load(Ordering::Acquire) {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
 async fn bind(host: IpAddr, port: u16) -> Result<TcpListener, Unable> {
-    TcpListener::bind((host, port))
-        .await
-        .or_unable(format!("binding {host}:{port}"))
+    TcpListener::bind((host, port)).await.or_unable(format!("binding {host}:{port}"))
 }
 
 fn variable<T: FromStr<Err: std::fmt::Display>>(name: &str, default: &str) -> Result<T, Unable> {
-    env::var(name)
-        .as_deref()
-        .unwrap_or(default)
-        .parse()
-        .or_unable(name)
+    env::var(name).as_deref().unwrap_or(default).parse().or_unable(name)
 }

@@ -22,14 +22,8 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub(crate) const ALL: [Kind; 6] = [
-        Kind::Busy,
-        Kind::Idle,
-        Kind::Fresh,
-        Kind::H2,
-        Kind::Post,
-        Kind::Stream,
-    ];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Busy, Kind::Idle, Kind::Fresh, Kind::H2, Kind::Post, Kind::Stream];
 
     /// The kind's name on the command line and in the table.
     pub(crate) fn name(self) -> &'static str {

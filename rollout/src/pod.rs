@@ -90,17 +90,8 @@ impl Pod {
             ("APP_ADMIN_PORT", self.place.admin_port.to_string()),
             ("APP_POD_NAME", self.place.name.clone()),
         ]);
-        let log = self
-            .program
-            .logs
-            .as_ref()
-            .map(|logs| logs.join(format!("{}.log", self.place.name)));
-        Process::start(
-            &self.program.path,
-            &self.program.arguments,
-            &variables,
-            log.as_deref(),
-        )
+        let log = self.program.logs.as_ref().map(|logs| logs.join(format!("{}.log", self.place.name)));
+        Process::start(&self.program.path, &self.program.arguments, &variables, log.as_deref())
     }
 
     /// Probes until the pod is asked to end; `None` when it ended by itself.
@@ -172,9 +163,7 @@ impl Pod {
 
     async fn passes(&self, probe: &Probe) -> bool {
         let address = SocketAddr::new(self.place.address, self.place.admin_port);
-        timeout(probe.timeout, get(address, &probe.path))
-            .await
-            .unwrap_or(false)
+        timeout(probe.timeout, get(address, &probe.path)).await.unwrap_or(false)
     }
 
     fn end(&self, end: End, why: Option<String>) {

@@ -44,10 +44,7 @@ pub(crate) enum End {
 impl Pods {
     /// No pods yet; times count from `started`.
     pub(crate) fn new(started: Instant) -> Self {
-        Self {
-            started,
-            lives: Mutex::new(Vec::new()),
-        }
+        Self { started, lives: Mutex::new(Vec::new()) }
     }
 
     /// A pod has been started.
@@ -95,6 +92,16 @@ impl Pods {
         });
     }
 
+    /// Says whether a pod of this name has been started.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.lock().iter().any(|life| life.name == name)
+    }
+
+    /// The pods that have not ended.
+    pub(crate) fn living(&self) -> Vec<String> {
+        self.lock().iter().filter(|life| life.gone.is_none()).map(|life| life.name.clone()).collect()
+    }
+
     /// Says in words what a pod is doing now.
     pub(crate) fn describe(&self, name: &str) -> String {
         let now = self.now();
@@ -105,11 +112,7 @@ impl Pods {
         let since = |at: f64| format!("{:.3} s", now - at);
         match (life.ready, life.terminating, life.gone) {
             (_, Some(asked), Some(gone)) => {
-                format!(
-                    "{name}, asked to end {} ago, gone since {}",
-                    since(asked),
-                    since(gone)
-                )
+                format!("{name}, asked to end {} ago, gone since {}", since(asked), since(gone))
             }
             (_, None, Some(gone)) => format!("{name}, gone since {}", since(gone)),
             (_, Some(asked), None) => format!("{name}, asked to end {} ago", since(asked)),
@@ -135,8 +138,6 @@ impl Pods {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Life>> {
-        self.lives
-            .lock()
-            .expect("nothing panics while it holds the list")
+        self.lives.lock().expect("nothing panics while it holds the list")
     }
 }

@@ -22,10 +22,7 @@ pub(crate) async fn check(target: &Target, mix: &Mix) -> Result<(), Unable> {
         let status = match timeout(target.connect_timeout + target.answer_timeout, asked).await {
             Ok(status) => status?,
             Err(_) => {
-                return Err(Unable(format!(
-                    "{} did not answer {path} in time",
-                    target.authority
-                )));
+                return Err(Unable(format!("{} did not answer {path} in time", target.authority)));
             }
         };
         if !(200..300).contains(&status) {
@@ -45,12 +42,7 @@ pub(crate) async fn check(target: &Target, mix: &Mix) -> Result<(), Unable> {
 
 async fn connect(target: &Target) -> Result<TcpStream, Unable> {
     let tried = format!("no route to http://{}", target.authority);
-    match timeout(
-        target.connect_timeout,
-        TcpStream::connect(&target.addresses[..]),
-    )
-    .await
-    {
+    match timeout(target.connect_timeout, TcpStream::connect(&target.addresses[..])).await {
         Ok(stream) => stream.or_unable(tried),
         Err(_) => Err(Unable(format!("{tried}: no connection in time"))),
     }
@@ -59,10 +51,7 @@ async fn connect(target: &Target) -> Result<TcpStream, Unable> {
 async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
     let tried = format!("asking http://{}{}", target.authority, target.path(kind));
     let mut connection = Connection::new(connect(target).await?).or_unable(&tried)?;
-    let head = connection
-        .ask(&target.http1(kind))
-        .await
-        .or_unable(&tried)?;
+    let head = connection.ask(&target.http1(kind)).await.or_unable(&tried)?;
     Ok(head.status)
 }
 
@@ -75,9 +64,7 @@ async fn http2(target: &Target) -> Result<u16, Unable> {
     let (sender, connection) = h2::client::handshake(stream).await.or_unable(&tried)?;
     let driving = tokio::spawn(connection);
     let mut sender = sender.ready().await.or_unable(&tried)?;
-    let (response, _) = sender
-        .send_request(target.http2()?, true)
-        .or_unable(&tried)?;
+    let (response, _) = sender.send_request(target.http2()?, true).or_unable(&tried)?;
     let status = response.await.or_unable(&tried)?.status().as_u16();
     driving.abort();
     Ok(status)

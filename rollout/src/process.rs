@@ -55,10 +55,7 @@ impl Process {
 
     /// Sends a signal; a process that has already ended gets none.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
             // Not yet reaped, so the id is still this process's.
             let _ = kill_process(pid, signal);
@@ -72,10 +69,7 @@ impl Process {
 
     /// The last lines that the process wrote.
     pub(crate) fn last_words(&self) -> String {
-        let said = self
-            .said
-            .lock()
-            .expect("nothing panics while it holds the lines");
+        let said = self.said.lock().expect("nothing panics while it holds the lines");
         said.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 }
@@ -93,9 +87,7 @@ async fn keep_last_words(
             // A full disk must not end the run.
             let _ = writeln!(&mut &**log, "{line}");
         }
-        let mut said = said
-            .lock()
-            .expect("nothing panics while it holds the lines");
+        let mut said = said.lock().expect("nothing panics while it holds the lines");
         if said.len() == LAST_WORDS {
             said.pop_front();
         }
@@ -138,12 +130,10 @@ mod tests {
     #[tokio::test]
     async fn last_words_are_kept_and_bounded() {
         let script = "for n in $(seq 100); do echo line $n; done; echo last >&2";
-        let mut process =
-            Process::start(Path::new("sh"), &["-c".into(), script.into()], &[], None).unwrap();
+        let mut process = Process::start(Path::new("sh"), &["-c".into(), script.into()], &[], None).unwrap();
         assert!(process.ended().await.unwrap().success());
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !(process.last_words().contains("last") && process.last_words().contains("line 100"))
-        {
+        while !(process.last_words().contains("last") && process.last_words().contains("line 100")) {
             assert!(Instant::now() < deadline, "{}", process.last_words());
             tokio::task::yield_now().await;
         }

@@ -25,26 +25,13 @@ impl Progress {
     ) -> Self {
         let terminal = stderr().is_terminal();
         let stage = Arc::new(Mutex::new(String::new()));
-        let showing = tokio::spawn(show(
-            name.to_string(),
-            recorder,
-            pods,
-            stage.clone(),
-            terminal,
-        ));
-        Self {
-            stage,
-            showing,
-            terminal,
-        }
+        let showing = tokio::spawn(show(name.to_string(), recorder, pods, stage.clone(), terminal));
+        Self { stage, showing, terminal }
     }
 
     /// Says what the run does now.
     pub(crate) fn stage(&self, text: impl Into<String>) {
-        *self
-            .stage
-            .lock()
-            .expect("nothing panics while it holds the text") = text.into();
+        *self.stage.lock().expect("nothing panics while it holds the text") = text.into();
     }
 }
 
@@ -73,10 +60,7 @@ async fn show(
         let now = recorder.elapsed();
         let rate = (requests - before) as f64 / (now - then).as_secs_f64().max(0.001);
         (before, then) = (requests, now);
-        let stage = stage
-            .lock()
-            .expect("nothing panics while it holds the text")
-            .clone();
+        let stage = stage.lock().expect("nothing panics while it holds the text").clone();
         let line = format!(
             "{name} {:>6.1} s  {stage}  {}  {rate:.0} requests/s  {requests} sent  {failed} lost",
             now.as_secs_f64(),

@@ -88,10 +88,7 @@ pub(crate) struct Bucket {
 impl Recorder {
     /// Begins with nothing seen; times count from now.
     pub(crate) fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            seen: Mutex::new(Seen::new()),
-        }
+        Self { started: Instant::now(), seen: Mutex::new(Seen::new()) }
     }
 
     /// Counts a request that was answered in full.
@@ -125,10 +122,7 @@ impl Recorder {
         seen.tally(failure.kind).count(failure.outcome);
         seen.timeline.record(now, failure.outcome, None);
         if failure.outcome.is_failure() {
-            seen.keep(Failure {
-                at: now.as_secs_f64(),
-                ..failure
-            });
+            seen.keep(Failure { at: now.as_secs_f64(), ..failure });
         }
     }
 
@@ -145,11 +139,9 @@ impl Recorder {
     /// Requests so far, and how many of them failed.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let seen = self.lock();
-        seen.tallies
-            .values()
-            .fold((0, 0), |(requests, failed), tally| {
-                (requests + tally.requests(), failed + tally.failures())
-            })
+        seen.tallies.values().fold((0, 0), |(requests, failed), tally| {
+            (requests + tally.requests(), failed + tally.failures())
+        })
     }
 
     /// A copy of everything seen so far.
@@ -244,9 +236,7 @@ impl Tally {
         self.cut += other.cut;
         self.stream_refused += other.stream_refused;
         self.killed += other.killed;
-        self.latency
-            .add(&other.latency)
-            .expect("both have the same bounds");
+        self.latency.add(&other.latency).expect("both have the same bounds");
     }
 
     /// Requests answered with a status other than 2xx.
@@ -274,14 +264,9 @@ impl Tally {
 
 impl Timeline {
     fn new() -> Self {
-        let latency = Histogram::new_with_bounds(1, LONGEST_US, 2)
-            .expect("the bounds are constants in range");
-        Self {
-            width: FIRST_BUCKET,
-            buckets: Vec::new(),
-            open: Bucket::default(),
-            latency,
-        }
+        let latency =
+            Histogram::new_with_bounds(1, LONGEST_US, 2).expect("the bounds are constants in range");
+        Self { width: FIRST_BUCKET, buckets: Vec::new(), open: Bucket::default(), latency }
     }
 
     fn record(&mut self, now: Duration, outcome: Outcome, latency: Option<u64>) {
@@ -314,15 +299,11 @@ impl Timeline {
 
 impl Bucket {
     /// The worst p99 of the parts stands for the whole: their histograms are gone.
-    fn joined(parts: &[Bucket]) -> Bucket {
+    pub(crate) fn joined(parts: &[Bucket]) -> Bucket {
         Bucket {
             requests: parts.iter().map(|part| part.requests).sum(),
             failed: parts.iter().map(|part| part.failed).sum(),
-            p99_us: parts
-                .iter()
-                .map(|part| part.p99_us)
-                .max()
-                .unwrap_or_default(),
+            p99_us: parts.iter().map(|part| part.p99_us).max().unwrap_or_default(),
         }
     }
 }
@@ -343,11 +324,7 @@ mod tests {
     fn a_long_run_stays_within_its_buckets_and_forgets_no_request() {
         let mut timeline = Timeline::new();
         for second in 0..100_000u64 {
-            let outcome = if second % 1000 == 0 {
-                Outcome::LostKept
-            } else {
-                Outcome::Ok
-            };
+            let outcome = if second % 1000 == 0 { Outcome::LostKept } else { Outcome::Ok };
             timeline.record(Duration::from_secs(second), outcome, Some(1000));
         }
         assert!(timeline.buckets.len() < BUCKETS);

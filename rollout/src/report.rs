@@ -12,6 +12,7 @@ use crate::duration::brief;
 use crate::outcome::Kind;
 use crate::pods::{End, Life};
 use crate::recorder::{Seen, Tally};
+use crate::session::{Ending, Session};
 use crate::table::{count, text};
 use crate::timings::Timings;
 use crate::unable::{OrUnable, Unable};
@@ -32,12 +33,9 @@ pub(crate) enum Verdict {
 /// What was run.
 pub(crate) struct Setting {
     pub(crate) name: String,
-    pub(crate) finished: bool,
     pub(crate) rollouts: u32,
     pub(crate) chaos: bool,
     pub(crate) scale: f64,
-    /// How long there was load.
-    pub(crate) loaded: Duration,
     /// As scaled; a cluster's are its own.
     pub(crate) timings: Option<Timings>,
 }
@@ -46,6 +44,9 @@ pub(crate) struct Setting {
 pub(crate) struct Report {
     pub(crate) setting: Setting,
     pub(crate) seen: Seen,
+    /// How long there was load.
+    pub(crate) loaded: Duration,
+    pub(crate) ending: Ending,
     pub(crate) lives: Vec<Life>,
     pub(crate) all: Tally,
 }
@@ -62,15 +63,11 @@ impl From<Verdict> for ExitCode {
 
 impl Report {
     /// Sums up a run.
-    pub(crate) fn new(setting: Setting, seen: Seen, lives: Vec<Life>) -> Self {
+    pub(crate) fn new(setting: Setting, session: Session, lives: Vec<Life>) -> Self {
+        let Session { seen, loaded, ending } = session;
         let mut all = Tally::new();
         seen.tallies.values().for_each(|tally| all.add(tally));
-        Self {
-            setting,
-            seen,
-            lives,
-            all,
-        }
+        Self { setting, seen, loaded, ending, lives, all }
     }
 
     /// What the run came to.
@@ -79,11 +76,15 @@ impl Report {
             Verdict::Unfinished
         } else if self.all.failures() > 0 {
             Verdict::Lost
-        } else if self.setting.finished && self.all.ok > 0 {
+        } else if self.finished() && self.all.ok > 0 {
             Verdict::NothingLost
         } else {
             Verdict::Unfinished
         }
+    }
+
+    fn finished(&self) -> bool {
+        matches!(self.ending, Ending::Finished)
     }
 
     /// Prints the table, and writes what else was asked for.
@@ -94,8 +95,7 @@ impl Report {
             std::fs::write(path, text).or_unable(format!("writing {}", path.display()))?;
         }
         if let Some(path) = &load.chart {
-            std::fs::write(path, chart::draw(self))
-                .or_unable(format!("writing {}", path.display()))?;
+            std::fs::write(path, chart::draw(self)).or_unable(format!("writing {}", path.display()))?;
         }
         Ok(())
     }
@@ -108,12 +108,8 @@ impl Report {
             setting.name,
             setting.rollouts,
             if setting.rollouts == 1 { "" } else { "s" },
-            setting.loaded.as_secs_f64(),
-            if setting.finished {
-                ""
-            } else {
-                " (ended early)"
-            },
+            self.loaded.as_secs_f64(),
+            if self.finished() { "" } else { " (ended early)" },
             count(self.all.requests()),
             self.rate(),
             count(self.all.failures()),
@@ -146,9 +142,7 @@ impl Report {
             "max",
         ];
         let mut rows = vec![heads.map(String::from).to_vec()];
-        let kinds = Kind::ALL
-            .iter()
-            .filter_map(|kind| Some((kind.name(), self.seen.tallies.get(kind)?)));
+        let kinds = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), self.seen.tallies.get(kind)?)));
         for (name, tally) in kinds.chain([("all", &self.all)]) {
             let mut row = vec![name.to_string()];
             row.extend(
@@ -176,18 +170,11 @@ impl Report {
         let mut notes = Vec::new();
         for (kind, tally) in &self.seen.tallies {
             for (status, times) in &tally.statuses {
-                notes.push(format!(
-                    "status     {} × {status} for {}",
-                    count(*times),
-                    kind.name()
-                ));
+                notes.push(format!("status     {} × {status} for {}", count(*times), kind.name()));
             }
         }
         notes.extend(self.pods_note());
-        let left = self
-            .lives
-            .iter()
-            .filter_map(|life| Some(life.left_endpoints? - life.terminating?));
+        let left = self.lives.iter().filter_map(|life| Some(life.left_endpoints? - life.terminating?));
         if let Some((middle, most)) = spread(left.collect()) {
             notes.push(format!("endpoints  caught up {middle:.1} s (median), {most:.1} s (longest) after a pod was asked to end"));
         }
@@ -199,55 +186,40 @@ impl Report {
         }
         notes.push(self.schedule_note());
         for failure in self.seen.failures.iter().take(FAILURES_SHOWN) {
-            let pod = failure
-                .pod
-                .as_ref()
-                .map(|pod| format!("; {pod}"))
-                .unwrap_or_default();
+            let pod = failure.pod.as_ref().map(|pod| format!("; {pod}")).unwrap_or_default();
             notes.push(format!(
                 "lost       at {:.3} s, {}: {} (its connection had answered {} before; {} bytes came{pod})",
-                failure.at, failure.kind.name(), failure.detail, failure.answered_before, failure.bytes_received,
+                failure.at,
+                failure.kind.name(),
+                failure.detail,
+                failure.answered_before,
+                failure.bytes_received,
             ));
         }
         let more = self.all.failures().saturating_sub(FAILURES_SHOWN as u64);
         if more > 0 {
-            notes.push(format!(
-                "           and {} more (--json has the first 200)",
-                count(more)
-            ));
+            notes.push(format!("           and {} more (--json has the first 200)", count(more)));
+        }
+        if let Ending::Failed(Unable(why)) = &self.ending {
+            notes.push(format!("unfinished {why}"));
         }
         if let Some(fault) = &self.seen.own_fault {
-            notes.push(format!(
-                "fault      of this tool, so the run proves nothing: {fault}"
-            ));
+            notes.push(format!("fault      of this tool, so the run proves nothing: {fault}"));
         }
         notes
     }
 
     fn pods_note(&self) -> Option<String> {
-        let took = self
-            .lives
-            .iter()
-            .filter_map(|life| Some(life.gone? - life.terminating?));
+        let took = self.lives.iter().filter_map(|life| Some(life.gone? - life.terminating?));
         let (middle, most) = spread(took.collect())?;
         let ended = |wanted: fn(End) -> bool| {
-            self.lives
-                .iter()
-                .filter_map(|life| life.end)
-                .filter(|end| wanted(*end))
-                .count()
+            self.lives.iter().filter_map(|life| life.end).filter(|end| wanted(*end)).count()
         };
         let mut note = String::from("pods      ");
         for (number, what) in [
             (ended(|end| end == End::Exit(0)), "ended cleanly"),
-            (
-                ended(|end| matches!(end, End::Exit(code) if code != 0)),
-                "ended with an error",
-            ),
-            (
-                ended(|end| end == End::Killed),
-                "killed after the grace period",
-            ),
+            (ended(|end| matches!(end, End::Exit(code) if code != 0)), "ended with an error"),
+            (ended(|end| end == End::Killed), "killed after the grace period"),
             (ended(|end| end == End::Crashed), "ended unasked"),
             (ended(|end| end == End::Unknown), "ended"),
         ] {
@@ -256,18 +228,14 @@ impl Report {
                 let _ = write!(note, " {number} {what},");
             }
         }
-        Some(format!(
-            "{note} after {middle:.1} s (median), {most:.1} s (longest)"
-        ))
+        Some(format!("{note} after {middle:.1} s (median), {most:.1} s (longest)"))
     }
 
     fn schedule_note(&self) -> String {
         let late = |quantile| Duration::from_micros(self.seen.lateness.value_at_quantile(quantile));
         let verdict = match late(0.99) < KEPT {
             true => "kept",
-            false => {
-                "NOT kept: this machine is too slow for so many clients, and latencies are too high"
-            }
+            false => "NOT kept: this machine is too slow for so many clients, and latencies are too high",
         };
         format!(
             "schedule   {verdict}; requests were sent {} late (p99), {} at most",
@@ -277,7 +245,7 @@ impl Report {
     }
 
     fn rate(&self) -> f64 {
-        self.all.requests() as f64 / self.setting.loaded.as_secs_f64().max(0.001)
+        self.all.requests() as f64 / self.loaded.as_secs_f64().max(0.001)
     }
 
     /// Everything, for machines; durations in seconds unless their name says otherwise.
@@ -291,11 +259,11 @@ impl Report {
         let late = &self.seen.lateness;
         json!({
             "name": self.setting.name,
-            "finished": self.setting.finished,
+            "finished": self.finished(),
             "rollouts": self.setting.rollouts,
             "chaos": self.setting.chaos,
             "scale": self.setting.scale,
-            "seconds_of_load": self.setting.loaded.as_secs_f64(),
+            "seconds_of_load": self.loaded.as_secs_f64(),
             "requests_per_second": self.rate(),
             "timings": self.setting.timings,
             "all": tally_json(&self.all),
@@ -323,8 +291,7 @@ pub(crate) fn print(text: &str) {
 }
 
 fn latencies(tally: &Tally) -> [Duration; 4] {
-    [0.5, 0.99, 0.999, 1.0]
-        .map(|quantile| Duration::from_micros(tally.latency.value_at_quantile(quantile)))
+    [0.5, 0.99, 0.999, 1.0].map(|quantile| Duration::from_micros(tally.latency.value_at_quantile(quantile)))
 }
 
 fn tally_json(tally: &Tally) -> Value {

@@ -47,18 +47,12 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [
-            vec!["a".to_string(), "1".into()],
-            vec!["long".into(), "12 345".into()],
-        ];
+        let rows = [vec!["a".to_string(), "1".into()], vec!["long".into(), "12 345".into()]];
         assert_eq!(text(&rows), "a          1\nlong  12 345\n");
     }
 
     #[test]
     fn thousands_stand_apart() {
-        assert_eq!(
-            [count(0), count(999), count(1000), count(1234567)],
-            ["0", "999", "1 000", "1 234 567"]
-        );
+        assert_eq!([count(0), count(999), count(1000), count(1234567)], ["0", "999", "1 000", "1 234 567"]);
     }
 }

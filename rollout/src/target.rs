@@ -34,9 +34,7 @@ impl Target {
                 "the URL `{url}`: only http:// is spoken; give an address behind the TLS"
             )));
         }
-        let authority = uri
-            .authority()
-            .ok_or_else(|| Unable(format!("`{url}` has no host")))?;
+        let authority = uri.authority().ok_or_else(|| Unable(format!("`{url}` has no host")))?;
         let port = authority.port_u16().unwrap_or(80);
         let host = authority.host().trim_matches(['[', ']']);
         self.addresses = tokio::net::lookup_host((host, port))
@@ -61,20 +59,14 @@ impl Target {
     /// The bytes of this kind's request, in HTTP/1.1.
     pub(crate) fn http1(&self, kind: Kind) -> Vec<u8> {
         let method = if kind == Kind::Post { "POST" } else { "GET" };
-        let mut text = format!(
-            "{method} {} HTTP/1.1\r\nHost: {}\r\n",
-            self.path(kind),
-            self.authority
-        );
+        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", self.path(kind), self.authority);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
         if kind == Kind::Post {
             let body = &self.post_body;
-            text += &format!(
-                "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            text +=
+                &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         } else {
             text += "\r\n";
         }

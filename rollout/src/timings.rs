@@ -90,11 +90,8 @@ impl Timings {
     }
 
     fn of_rendered(yaml: &str) -> Result<Self, String> {
-        let objects: Vec<Value> =
-            serde_saphyr::from_multiple(yaml).map_err(|error| error.to_string())?;
-        let mut deployments = objects
-            .iter()
-            .filter(|object| object["kind"] == "Deployment");
+        let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).map_err(|error| error.to_string())?;
+        let mut deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
         let deployment = deployments.next().ok_or("it renders no Deployment")?;
         if deployments.next().is_some() {
             return Err("it renders more than one Deployment".into());
@@ -176,20 +173,14 @@ fn render(directory: &Path) -> Result<String, Unable> {
     )?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Unable(format!(
-            "kubectl kustomize {}: {}",
-            directory.display(),
-            said.trim()
-        )));
+        return Err(Unable(format!("kubectl kustomize {}: {}", directory.display(), said.trim())));
     }
     String::from_utf8(output.stdout).or_unable("what kubectl kustomize rendered")
 }
 
 /// The HPA's minimum where there is one: with it the Deployment has no number of its own.
 fn replicas(objects: &[Value], deployment: &Value) -> Option<u32> {
-    let hpa = objects
-        .iter()
-        .find(|object| object["kind"] == "HorizontalPodAutoscaler");
+    let hpa = objects.iter().find(|object| object["kind"] == "HorizontalPodAutoscaler");
     hpa.and_then(|hpa| hpa["spec"]["minReplicas"].as_u64())
         .or_else(|| deployment["spec"]["replicas"].as_u64())
         .and_then(|count| u32::try_from(count).ok())
@@ -201,9 +192,7 @@ fn share(value: &Value, replicas: u32, up: bool) -> Result<u32, String> {
         Value::Null => 0.25 * f64::from(replicas),
         Value::Number(number) => number.as_f64().unwrap_or(-1.0),
         Value::String(text) => {
-            let percent = text
-                .strip_suffix('%')
-                .and_then(|number| number.parse::<f64>().ok());
+            let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
             percent.unwrap_or(-1.0) * f64::from(replicas) / 100.0
         }
         _ => -1.0,
@@ -223,16 +212,11 @@ fn probe(value: &Value, default: Probe) -> Probe {
         return default;
     }
     Probe {
-        path: value["httpGet"]["path"]
-            .as_str()
-            .unwrap_or(&default.path)
-            .to_string(),
+        path: value["httpGet"]["path"].as_str().unwrap_or(&default.path).to_string(),
         // Kubernetes' own defaults, not ours: the manifest was silent.
         period: seconds(&value["periodSeconds"]).unwrap_or(Duration::from_secs(10)),
         timeout: seconds(&value["timeoutSeconds"]).unwrap_or(Duration::from_secs(1)),
-        failures: value["failureThreshold"]
-            .as_u64()
-            .map_or(3, |count| count as u32),
+        failures: value["failureThreshold"].as_u64().map_or(3, |count| count as u32),
     }
 }
 
@@ -244,10 +228,7 @@ fn environment(objects: &[Value], container: &Value) -> BTreeMap<String, String>
         let map = objects
             .iter()
             .find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == *name);
-        let data = map
-            .and_then(|map| map["data"].as_object())
-            .into_iter()
-            .flatten();
+        let data = map.and_then(|map| map["data"].as_object()).into_iter().flatten();
         for (key, value) in data.filter_map(|(key, value)| Some((key, value.as_str()?))) {
             variables.insert(key.clone(), value.to_string());
         }
@@ -298,10 +279,7 @@ spec: { minReplicas: 5 }
     #[test]
     fn reads_what_the_manifests_say() {
         let timings = Timings::of_rendered(RENDERED).unwrap();
-        assert_eq!(
-            (timings.replicas, timings.max_surge, timings.max_unavailable),
-            (5, 3, 1)
-        );
+        assert_eq!((timings.replicas, timings.max_surge, timings.max_unavailable), (5, 3, 1));
         assert_eq!(timings.drain_delay, Duration::from_secs(15));
         assert_eq!(timings.drain_timeout, Duration::from_secs(20));
         assert_eq!(timings.grace, Duration::from_secs(60));
@@ -315,24 +293,14 @@ spec: { minReplicas: 5 }
         assert!(Timings::of_rendered("kind: Service\n").is_err());
         assert!(Timings::of_rendered("kind: [").is_err());
         let bad = RENDERED.replace("value: 20s", "value: '20'");
-        assert!(
-            Timings::of_rendered(&bad)
-                .unwrap_err()
-                .contains("APP_DRAIN_TIMEOUT")
-        );
+        assert!(Timings::of_rendered(&bad).unwrap_err().contains("APP_DRAIN_TIMEOUT"));
     }
 
     #[test]
     fn idle_clients_outlast_the_delay_but_not_the_drain() {
         let timings = Timings::default();
-        assert_eq!(
-            timings.idle_pause(),
-            (Duration::from_secs(3), Duration::from_secs(12))
-        );
-        let long = Timings {
-            drain_delay: Duration::from_secs(60),
-            ..timings
-        };
+        assert_eq!(timings.idle_pause(), (Duration::from_secs(3), Duration::from_secs(12)));
+        let long = Timings { drain_delay: Duration::from_secs(60), ..timings };
         assert_eq!(long.idle_pause().1, Duration::from_secs(70));
     }
 }

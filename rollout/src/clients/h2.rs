@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::pacer::Pacer;
+use super::wire::{Requests, Wire};
 use super::{Broken, Client, lost};
 use crate::outcome::Outcome;
 
@@ -22,6 +23,7 @@ struct Shared {
     sender: SendRequest<Bytes>,
     local: SocketAddr,
     answered: Arc<AtomicU32>,
+    requests: Arc<Requests>,
 }
 
 type Slot = Arc<Mutex<Option<Shared>>>;
@@ -37,11 +39,7 @@ pub(crate) async fn run(client: Client, pacer: Pacer, streams: u32) {
 }
 
 async fn send_in_turn(mut client: Client, mut pacer: Pacer, slot: Slot) {
-    let request = client
-        .context
-        .target
-        .http2()
-        .expect("the run checked it before it began");
+    let request = client.context.target.http2().expect("the run checked it before it began");
     while client.pause(&mut pacer).await {
         let began = Instant::now();
         match send(&client, &slot, &request).await {
@@ -54,9 +52,11 @@ async fn send_in_turn(mut client: Client, mut pacer: Pacer, slot: Slot) {
 async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Result<u16, Broken> {
     let (mut shared, response) = loop {
         let mut shared = usable(client, slot).await?;
+        shared.requests.ask();
         // An error here means that nothing was written: the connection ended a moment ago.
-        if let Ok((response, _)) = shared.sender.send_request(request.clone(), true) {
-            break (shared, response);
+        match shared.sender.send_request(request.clone(), true) {
+            Ok((response, _)) => break (shared, response),
+            Err(_) => shared.requests.withdraw(),
         }
     };
     let mut received = 0;
@@ -90,11 +90,7 @@ async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Resu
             };
             Err(broken(outcome, &mut shared, error.to_string()))
         }
-        Err(_) => Err(broken(
-            Outcome::AnswerTimeout,
-            &mut shared,
-            "no answer in time".into(),
-        )),
+        Err(_) => Err(broken(Outcome::AnswerTimeout, &mut shared, "no answer in time".into())),
     }
 }
 
@@ -109,10 +105,7 @@ async fn usable(client: &Client, slot: &Slot) -> Result<Shared, Broken> {
     if let Some(shared) = &*slot
         && let Ok(sender) = shared.sender.clone().ready().await
     {
-        return Ok(Shared {
-            sender,
-            ..shared.clone()
-        });
+        return Ok(Shared { sender, ..shared.clone() });
     }
     let fresh = connect(client).await?;
     *slot = Some(fresh.clone());
@@ -128,26 +121,12 @@ async fn connect(client: &Client) -> Result<Shared, Broken> {
         local: None,
         detail: error,
     };
-    let local = stream
-        .local_addr()
-        .map_err(|error| broken(error.to_string()))?;
-    stream
-        .set_nodelay(true)
-        .map_err(|error| broken(error.to_string()))?;
-    let (sender, connection) = h2::client::handshake(stream)
-        .await
-        .map_err(|error| Broken {
-            local: Some(local),
-            ..broken(error.to_string())
-        })?;
+    let local = stream.local_addr().map_err(|error| broken(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| broken(error.to_string()))?;
+    let broken = |error: h2::Error| Broken { local: Some(local), ..broken(error.to_string()) };
+    let (wire, requests) = Wire::new(stream);
+    let (sender, connection) = h2::client::handshake(wire).await.map_err(broken)?;
     tokio::spawn(connection);
-    let sender = sender.ready().await.map_err(|error| Broken {
-        local: Some(local),
-        ..broken(error.to_string())
-    })?;
-    Ok(Shared {
-        sender,
-        local,
-        answered: Arc::default(),
-    })
+    let sender = sender.ready().await.map_err(broken)?;
+    Ok(Shared { sender, local, answered: Arc::default(), requests })
 }

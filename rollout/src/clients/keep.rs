@@ -34,22 +34,14 @@ async fn send(
         Some(connection) => connection,
         None => connect(client).await?,
     };
-    let answer = timeout(
-        client.context.target.answer_timeout,
-        connection.exchange(request),
-    )
-    .await;
+    let answer = timeout(client.context.target.answer_timeout, connection.exchange(request)).await;
     match answer {
         Ok(Ok(answer)) => Ok((Some(connection), answer.status, answer.reusable)),
         Ok(Err(error)) => {
             let outcome = lost(connection.answered, connection.received);
             Err(broken(&connection, outcome, error.to_string()))
         }
-        Err(_) => Err(broken(
-            &connection,
-            Outcome::AnswerTimeout,
-            "no answer in time".into(),
-        )),
+        Err(_) => Err(broken(&connection, Outcome::AnswerTimeout, "no answer in time".into())),
     }
 }
 

@@ -4,6 +4,7 @@ mod h2;
 mod keep;
 mod pacer;
 mod stream;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
@@ -57,20 +58,11 @@ struct Broken {
 
 impl Load {
     /// Starts every client of the mix; `idle` is the idle clients' own pause.
-    pub(crate) fn start(
-        mix: &Mix,
-        idle: (Duration, Duration),
-        h2_streams: u32,
-        context: &Context,
-    ) -> Self {
+    pub(crate) fn start(mix: &Mix, idle: (Duration, Duration), h2_streams: u32, context: &Context) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut clients = JoinSet::new();
         for group in &mix.0 {
-            let client = Client {
-                context: context.clone(),
-                kind: group.kind,
-                stop: stopped.clone(),
-            };
+            let client = Client { context: context.clone(), kind: group.kind, stop: stopped.clone() };
             let senders = match group.kind {
                 Kind::H2 => group.count * h2_streams,
                 _ => group.count,
@@ -123,24 +115,15 @@ impl Client {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 // Out of ports or descriptors: this tool's fault, not the server's.
-                if matches!(error.kind(), io::ErrorKind::AddrNotAvailable)
-                    || error.raw_os_error() == Some(24)
+                if matches!(error.kind(), io::ErrorKind::AddrNotAvailable) || error.raw_os_error() == Some(24)
                 {
-                    self.context
-                        .recorder
-                        .own_fault(format!("could not connect: {error}"));
+                    self.context.recorder.own_fault(format!("could not connect: {error}"));
                 }
                 (Outcome::Refused, error.to_string())
             }
             Err(_) => (Outcome::ConnectTimeout, "no connection in time".to_string()),
         };
-        Err(Broken {
-            outcome,
-            answered_before: 0,
-            bytes_received: 0,
-            local: None,
-            detail,
-        })
+        Err(Broken { outcome, answered_before: 0, bytes_received: 0, local: None, detail })
     }
 
     fn answered(&self, status: u16, latency: Duration) {
@@ -149,10 +132,7 @@ impl Client {
 
     /// Counts a request without a full answer; the balancer knows whether it ever had a pod.
     fn failed(&self, broken: Broken) {
-        let fate = broken
-            .local
-            .zip(self.context.fates.as_ref())
-            .and_then(|(local, fates)| fates.of(local));
+        let fate = broken.local.zip(self.context.fates.as_ref()).and_then(|(local, fates)| fates.of(local));
         let (outcome, pod) = match fate {
             Some(Fate::Refused { pod }) => (Outcome::Refused, pod),
             Some(Fate::Killed { pod }) => (Outcome::Killed, Some(pod)),
@@ -165,9 +145,7 @@ impl Client {
             outcome,
             answered_before: broken.answered_before,
             bytes_received: broken.bytes_received,
-            pod: pod
-                .zip(self.context.fates.as_ref())
-                .map(|(pod, fates)| fates.describe(&pod)),
+            pod: pod.zip(self.context.fates.as_ref()).map(|(pod, fates)| fates.describe(&pod)),
             detail: broken.detail,
         });
     }

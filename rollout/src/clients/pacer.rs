@@ -19,20 +19,14 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// Shares a rate among this many senders; a pause is each one's own.
     pub(crate) fn new(pace: Pace, senders: u32) -> Self {
-        Self {
-            pace,
-            senders,
-            due: None,
-        }
+        Self { pace, senders, due: None }
     }
 
     /// Waits until a request is due, and returns how late it has become.
     pub(crate) async fn wait(&mut self) -> Duration {
         let due = match (self.pace, self.due) {
             // Clients that all begin at once would stay in step.
-            (pace, None) => {
-                Instant::now() + between(Duration::ZERO, longest(pace, self.senders).min(SPREAD))
-            }
+            (pace, None) => Instant::now() + between(Duration::ZERO, longest(pace, self.senders).min(SPREAD)),
             (Pace::Pause(min, max), Some(_)) => Instant::now() + between(min, max),
             (Pace::Rate(_), Some(last)) => last + longest(self.pace, self.senders),
         };

@@ -49,46 +49,25 @@ async fn open(
         Some(connection) => connection,
         None => connect(client).await?,
     };
-    match timeout(
-        client.context.target.answer_timeout,
-        connection.ask(request),
-    )
-    .await
-    {
+    match timeout(client.context.target.answer_timeout, connection.ask(request)).await {
         Ok(Ok(head)) => Ok((connection, head)),
         Ok(Err(error)) => {
             let outcome = lost(connection.answered, connection.received);
             Err(broken(&connection, outcome, error.to_string()))
         }
-        Err(_) => Err(broken(
-            &connection,
-            Outcome::AnswerTimeout,
-            "no head in time".into(),
-        )),
+        Err(_) => Err(broken(&connection, Outcome::AnswerTimeout, "no head in time".into())),
     }
 }
 
-async fn read_to_end(
-    client: &Client,
-    connection: &mut Connection,
-    head: &mut Head,
-) -> Result<(), Broken> {
+async fn read_to_end(client: &Client, connection: &mut Connection, head: &mut Head) -> Result<(), Broken> {
     loop {
-        let part = timeout(
-            client.context.target.answer_timeout,
-            connection.read_body(&mut head.body),
-        )
-        .await;
+        let part = timeout(client.context.target.answer_timeout, connection.read_body(&mut head.body)).await;
         match part {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => return Ok(()),
             Ok(Err(error)) => return Err(broken(connection, Outcome::Cut, error.to_string())),
             Err(_) => {
-                return Err(broken(
-                    connection,
-                    Outcome::AnswerTimeout,
-                    "the stream fell silent".into(),
-                ));
+                return Err(broken(connection, Outcome::AnswerTimeout, "the stream fell silent".into()));
             }
         }
     }
