@@ -68,6 +68,13 @@ pub struct Counters {
     pub panics: IntCounter,
 }
 
+impl Counters {
+    /// Connections open now, whatever is spoken on them.
+    pub fn connections_open(&self) -> i64 {
+        self.open.iter().map(IntGauge::get).sum()
+    }
+}
+
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Metrics").field(&self.0.counters).finish()

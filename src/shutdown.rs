@@ -56,12 +56,15 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub struct Lifecycle(Arc<Shared>);
 
+const NEVER: u64 = u64::MAX;
+
 #[derive(Debug)]
 struct Shared {
     // Twice, because a watch can be waited for and an atomic can be read without a lock.
     now: AtomicU8,
     phase: watch::Sender<Phase>,
     asked: OnceLock<Instant>,
+    // Milliseconds since the first signal.
     last_request: AtomicU64,
     last_connection: AtomicU64,
     connections: TaskTracker,
@@ -74,8 +77,8 @@ impl Default for Lifecycle {
             now: AtomicU8::new(Phase::Starting as u8),
             phase: watch::Sender::new(Phase::Starting),
             asked: OnceLock::new(),
-            last_request: AtomicU64::new(0),
-            last_connection: AtomicU64::new(0),
+            last_request: AtomicU64::new(NEVER),
+            last_connection: AtomicU64::new(NEVER),
             connections: TaskTracker::new(),
             tasks: TaskTracker::new(),
         }))
@@ -129,7 +132,7 @@ impl Lifecycle {
         if phase >= Phase::Draining
             && let Some(asked) = self.0.asked.get()
         {
-            last.fetch_max(millis(asked.elapsed()), Ordering::Relaxed);
+            last.store(millis(asked.elapsed()), Ordering::Relaxed);
         }
     }
 }
@@ -249,7 +252,7 @@ pub async fn drain(
     info!(
         signal = %asked,
         delay_ms = millis(delay),
-        connections = connections.len(),
+        connections = counters.connections_open(),
         tasks = tasks.len(),
         "draining: unready, still accepting"
     );
@@ -264,7 +267,7 @@ pub async fn drain(
     lifecycle.enter(Phase::Closing);
     info!(
         timeout_ms = millis(config.drain_timeout.0),
-        connections = connections.len(),
+        connections = counters.connections_open(),
         tasks = tasks.len(),
         "closing: the listener closes, what is left gets its answer"
     );
@@ -312,7 +315,7 @@ impl Report {
 
     /// Writes the report as one line.
     pub fn log(&self, lifecycle: &Lifecycle, counters: &Counters) {
-        let last = |arrival: &AtomicU64| arrival.load(Ordering::Relaxed);
+        let last = |arrival: &AtomicU64| Some(arrival.load(Ordering::Relaxed)).filter(|at| *at != NEVER);
         let arrived = |counts: &[prometheus::IntCounter], phase: Phase| counts[phase as usize].get();
         let ended = |end: End| counters.ended[end as usize].get();
         info!(
