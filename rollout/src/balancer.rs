@@ -19,7 +19,8 @@ use crate::pods::Pods;
 pub(crate) struct Balancer {
     pub(crate) address: SocketAddr,
     routes: Arc<Routes>,
-    accepting: JoinHandle<()>,
+    changes: mpsc::UnboundedSender<Change>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// How an endpoint stands, as an EndpointSlice has it.
@@ -28,12 +29,22 @@ pub(crate) enum Standing {
     Ready,
     /// Asked to end; used only when no endpoint is ready, as kube-proxy does.
     Terminating,
-    /// Neither ready nor usable: failing its probe, or gone.
+    /// Failing its probe.
     Out,
+    Gone,
 }
 
-/// Passes an endpoint's changes on to the balancer, late and in order.
-pub(crate) struct Announcer(mpsc::UnboundedSender<(Instant, Standing)>);
+/// Passes an endpoint's changes on to the balancer, which hears of them late.
+pub(crate) struct Announcer {
+    pod: String,
+    changes: mpsc::UnboundedSender<Change>,
+}
+
+struct Change {
+    at: Instant,
+    pod: String,
+    standing: Standing,
+}
 
 /// What the balancer did with a client's connection.
 #[derive(Clone, Debug)]
@@ -72,15 +83,17 @@ impl Balancer {
         let address = listener.local_addr()?;
         let fates = Arc::new(Fates { by_client: Mutex::default(), pods });
         let routes = Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), fates, lag });
-        let accepting = tokio::spawn(accept(listener, routes.clone()));
-        Ok(Self { address, routes, accepting })
+        let (changes, heard) = mpsc::unbounded_channel();
+        let tasks =
+            [tokio::spawn(accept(listener, routes.clone())), tokio::spawn(hear(heard, routes.clone()))];
+        Ok(Self { address, routes, changes, tasks })
     }
 
     /// Makes an endpoint known, out until its announcer says otherwise.
     pub(crate) fn register(&self, pod: &str, address: SocketAddr) -> Announcer {
-        let (sender, changes) = mpsc::unbounded_channel();
-        tokio::spawn(announce(pod.to_string(), address, changes, self.routes.clone()));
-        Announcer(sender)
+        let endpoint = Endpoint { pod: pod.to_string(), address, standing: Standing::Out };
+        self.routes.endpoints().push(endpoint);
+        Announcer { pod: pod.to_string(), changes: self.changes.clone() }
     }
 
     /// What became of each connection.
@@ -107,7 +120,7 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -115,7 +128,7 @@ impl Announcer {
     /// Says how the endpoint stands now; the balancer hears of it later.
     pub(crate) fn say(&self, standing: Standing) {
         // A balancer that has ended needs no news.
-        let _ = self.0.send((Instant::now(), standing));
+        let _ = self.changes.send(Change { at: Instant::now(), pod: self.pod.clone(), standing });
     }
 }
 
@@ -156,23 +169,21 @@ impl Routes {
     }
 }
 
-async fn announce(
-    pod: String,
-    address: SocketAddr,
-    mut changes: mpsc::UnboundedReceiver<(Instant, Standing)>,
-    routes: Arc<Routes>,
-) {
-    routes.endpoints().push(Endpoint { pod: pod.clone(), address, standing: Standing::Out });
-    while let Some((said, standing)) = changes.recv().await {
-        sleep_until(said + routes.lag.mul_f64(fastrand::f64())).await;
-        if let Some(endpoint) = routes.endpoints().iter_mut().find(|endpoint| endpoint.pod == pod) {
+/// Hears of one change after another, never of a later one first: so does kube-proxy.
+async fn hear(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>) {
+    while let Some(Change { at, pod, standing }) = changes.recv().await {
+        sleep_until(at + routes.lag.mul_f64(fastrand::f64())).await;
+        let mut endpoints = routes.endpoints();
+        if standing == Standing::Gone {
+            endpoints.retain(|endpoint| endpoint.pod != pod);
+        } else if let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.pod == pod) {
             endpoint.standing = standing;
         }
+        drop(endpoints);
         if standing != Standing::Ready {
             routes.fates.pods.left_endpoints(&pod);
         }
     }
-    routes.endpoints().retain(|endpoint| endpoint.pod != pod);
 }
 
 async fn accept(listener: TcpListener, routes: Arc<Routes>) {

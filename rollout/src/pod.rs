@@ -167,7 +167,7 @@ impl Pod {
     }
 
     fn end(&self, end: End, why: Option<String>) {
-        self.announcer.say(Standing::Out);
+        self.announcer.say(Standing::Gone);
         self.pods.gone(&self.place.name, end);
         self.tell(News::Gone { why });
     }
