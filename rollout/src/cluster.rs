@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
     let ready = async {
         let deployment = deployment(&kubectl, &args).await?;
         target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.clients).await?;
+        preflight::check(&target, &args.load.clients, args.load.h2_streams).await?;
         Ok(deployment)
     };
     let deployment = interrupt.or(ready).await?;

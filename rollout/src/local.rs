@@ -111,7 +111,7 @@ pub(crate) async fn once(
     let ready = async {
         cluster.complete(0).await?;
         routed(&balancer, timings.replicas).await?;
-        preflight::check(&context.target, &args.load.clients).await
+        preflight::check(&context.target, &args.load.clients, args.load.h2_streams).await
     };
     if let Err(unable) = interrupt.or(ready).await {
         cluster.end().await;
@@ -171,7 +171,8 @@ impl Cluster {
         let complete = |status: &Status| status.complete && status.revision == revision;
         tokio::select! {
             failed = &mut self.running => Err(failure(failed)),
-            _ = self.statuses.wait_for(complete) => Ok(()),
+            // A Deployment that has failed no longer tells its status; the other branch knows why.
+            Ok(_) = self.statuses.wait_for(complete) => Ok(()),
         }
     }
 

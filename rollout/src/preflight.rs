@@ -10,11 +10,11 @@ use crate::target::Target;
 use crate::unable::{OrUnable, Unable};
 
 /// Asks once for what each kind of client will ask for; anything but a 2xx is an error.
-pub(crate) async fn check(target: &Target, mix: &Mix) -> Result<(), Unable> {
+pub(crate) async fn check(target: &Target, mix: &Mix, h2_streams: u32) -> Result<(), Unable> {
     for group in mix.0.iter().filter(|group| group.count > 0) {
         let asked = async {
             match group.kind {
-                Kind::H2 => http2(target).await,
+                Kind::H2 => http2(target, h2_streams).await,
                 kind => http1(target, kind).await,
             }
         };
@@ -55,7 +55,7 @@ async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
     Ok(head.status)
 }
 
-async fn http2(target: &Target) -> Result<u16, Unable> {
+async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
     let tried = format!(
         "http://{} does not speak HTTP/2 without TLS (leave h2 out of --clients if it need not)",
         target.authority
@@ -66,6 +66,13 @@ async fn http2(target: &Target) -> Result<u16, Unable> {
     let mut sender = sender.ready().await.or_unable(&tried)?;
     let (response, _) = sender.send_request(target.http2()?, true).or_unable(&tried)?;
     let status = response.await.or_unable(&tried)?.status().as_u16();
+    let allowed = sender.current_max_send_streams();
     driving.abort();
+    if allowed < streams as usize {
+        return Err(Unable(format!(
+            "http://{} allows {allowed} streams on a connection: say --h2-streams {allowed}",
+            target.authority
+        )));
+    }
     Ok(status)
 }

@@ -52,11 +52,17 @@ async fn send_in_turn(mut client: Client, mut pacer: Pacer, slot: Slot) {
 async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Result<u16, Broken> {
     let (mut shared, response) = loop {
         let mut shared = usable(client, slot).await?;
-        shared.requests.ask();
+        if !shared.requests.ask() {
+            discard(slot, &shared).await;
+            continue;
+        }
         // An error here means that nothing was written: the connection ended a moment ago.
         match shared.sender.send_request(request.clone(), true) {
             Ok((response, _)) => break (shared, response),
-            Err(_) => shared.requests.withdraw(),
+            Err(_) => {
+                shared.requests.withdraw();
+                discard(slot, &shared).await;
+            }
         }
     };
     let mut received = 0;
@@ -110,6 +116,14 @@ async fn usable(client: &Client, slot: &Slot) -> Result<Shared, Broken> {
     let fresh = connect(client).await?;
     *slot = Some(fresh.clone());
     Ok(fresh)
+}
+
+/// Takes a connection out of use, if it is still the one in use.
+async fn discard(slot: &Slot, ended: &Shared) {
+    let mut slot = slot.lock().await;
+    if slot.as_ref().is_some_and(|shared| Arc::ptr_eq(&shared.requests, &ended.requests)) {
+        *slot = None;
+    }
 }
 
 async fn connect(client: &Client) -> Result<Shared, Broken> {
