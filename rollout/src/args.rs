@@ -1,0 +1,230 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::duration;
+use crate::mix::{self, Mix};
+use crate::target::Target;
+
+/// Load-tests a rolling update with clients that forgive nothing.
+///
+/// Exit code: 0 nothing was lost, 1 something was, 2 the run could not be made or not be finished.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Replace real server processes on this machine, behind a balancer that lags like kube-proxy
+    Local(Local),
+    /// Restart a Deployment on a cluster with kubectl, and drive its URL
+    Cluster(Cluster),
+    /// Serve one of the naive sequences that `local --compare` measures
+    #[command(hide = true)]
+    Naive { mode: Mode },
+}
+
+/// `rollout local`.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct Local {
+    /// The service's executable [default: `landfall` beside this executable]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) binary: Option<PathBuf>,
+    /// Take the timings of this overlay: a directory for `kubectl kustomize`, or a rendered file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) overlay: Option<PathBuf>,
+    /// Multiply every timing by this, for a quick run
+    #[arg(long, default_value = "1", value_parser = scale)]
+    pub(crate) scale: f64,
+    /// Replace every pod this many times; 0 is the control run
+    #[arg(long, default_value = "3", value_name = "N")]
+    pub(crate) rollouts: u32,
+    /// Pods that should be ready [default: the overlay's, or 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub(crate) replicas: Option<u32>,
+    /// The longest that the balancer takes to hear of an endpoint; each time is drawn from 0 to this (scaled)
+    #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) lag: Duration,
+    /// Load before, between and after the rollouts (scaled)
+    #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) pause: Duration,
+    /// Also evict pods, scale down and up, kill clients' connections and stop processes, at random
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// The same run for the naive sequences too, and a table that compares them
+    #[arg(long)]
+    pub(crate) compare: bool,
+    /// Which sequences to compare
+    #[arg(long, value_name = "MODE", value_delimiter = ',', requires = "compare",
+          default_values = ["none", "flag", "close", "landfall"])]
+    pub(crate) modes: Vec<Sequence>,
+    /// Write each process's output to a file in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) logs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+/// `rollout cluster`.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct Cluster {
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+    #[arg(long, short)]
+    pub(crate) deployment: String,
+    /// Where the service answers from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
+    /// Not a port-forward: that is tied to one pod and hides the loss
+    #[arg(long)]
+    pub(crate) url: String,
+    /// The kubectl context [default: the current one]
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Restart the Deployment this many times; 0 is the control run
+    #[arg(long, default_value = "3", value_name = "N")]
+    pub(crate) rollouts: u32,
+    /// Load before, between and after the rollouts
+    #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) pause: Duration,
+    /// How long one rollout may take, its old pods' ends included
+    #[arg(long, default_value = "10m", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) patience: Duration,
+    /// How long idle clients stay silent, at least and at most
+    #[arg(long, default_value = "3s-12s", value_parser = pause, value_name = "MIN-MAX")]
+    pub(crate) idle: (Duration, Duration),
+    #[command(flatten)]
+    pub(crate) load: Load,
+}
+
+/// The load, and what is written about it.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct Load {
+    /// Clients as KIND=COUNT[@PAUSE|@RATE], such as busy=24,idle=60@3s-12s,fresh=8@200/s;
+    /// kinds: busy, idle, fresh, h2, post, stream
+    #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
+    pub(crate) clients: Mix,
+    /// Streams at once on each HTTP/2 connection
+    #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) h2_streams: u32,
+    /// What busy, idle, fresh and h2 ask for
+    #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
+    pub(crate) get_path: String,
+    /// Where post posts
+    #[arg(long, default_value = "/greetings", value_parser = path, value_name = "PATH")]
+    pub(crate) post_path: String,
+    /// What post posts, as application/json
+    #[arg(long, default_value = r#"{"name": "Ada"}"#, value_name = "JSON")]
+    pub(crate) post_body: String,
+    /// The endless answer that stream reads
+    #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
+    pub(crate) stream_path: String,
+    /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
+    #[arg(long = "header", value_parser = header, value_name = "HEADER")]
+    pub(crate) headers: Vec<(String, String)>,
+    #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) connect_timeout: Duration,
+    /// For an answer, and for each part of an endless one
+    #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) answer_timeout: Duration,
+    /// Write everything to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw the run to this file
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) chart: Option<PathBuf>,
+}
+
+/// What a service does when it is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sequence {
+    None,
+    Flag,
+    Close,
+    Landfall,
+}
+
+/// The sequences of the naive servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// axum's graceful shutdown at once
+    None,
+    /// A readiness flag, a sleep, then axum's graceful shutdown
+    Flag,
+    /// The same, with `Connection: close` while it sleeps
+    Close,
+}
+
+impl Load {
+    /// The requests to send; where to is still to be said.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            addresses: Vec::new(),
+            authority: String::new(),
+            base: String::new(),
+            get_path: self.get_path.clone(),
+            post_path: self.post_path.clone(),
+            post_body: self.post_body.clone(),
+            stream_path: self.stream_path.clone(),
+            headers: self.headers.clone(),
+            connect_timeout: self.connect_timeout,
+            answer_timeout: self.answer_timeout,
+        }
+    }
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (0.01..=10.0).contains(&scale) => Ok(scale),
+        _ => Err("a scale is a number from 0.01 to 10".into()),
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    match text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
+        true => Ok(text.to_string()),
+        false => Err("a path begins with / and has no space".into()),
+    }
+}
+
+fn pause(text: &str) -> Result<(Duration, Duration), String> {
+    let (min, max) = text.split_once('-').ok_or("write it as 3s-12s")?;
+    let (min, max) = (duration::parse(min)?, duration::parse(max)?);
+    if min > max {
+        return Err("the longer pause stands first".into());
+    }
+    Ok((min, max))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
+    let (name, value) = (name.trim(), value.trim());
+    http::HeaderName::try_from(name).map_err(|error| error.to_string())?;
+    http::HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+    Ok((name.to_string(), value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn headers_and_paths_are_checked() {
+        assert_eq!(header("A: b c").unwrap(), ("A".to_string(), "b c".to_string()));
+        assert!(header("no colon").is_err());
+        assert!(header("bad name: x").is_err());
+        assert!(path("/a?b=c").is_ok());
+        assert!(path("a").is_err());
+        assert!(path("/a b").is_err());
+    }
+}

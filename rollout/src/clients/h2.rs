@@ -1,0 +1,146 @@
+//! The HTTP/2 client: several streams at once over one connection, replaced when a GOAWAY says so.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::SendRequest;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::pacer::Pacer;
+use super::wire::{Requests, Wire};
+use super::{Broken, Client, lost};
+use crate::outcome::Outcome;
+
+/// The connection that all streams of one client share.
+#[derive(Clone)]
+struct Shared {
+    sender: SendRequest<Bytes>,
+    local: SocketAddr,
+    answered: Arc<AtomicU32>,
+    requests: Arc<Requests>,
+}
+
+type Slot = Arc<Mutex<Option<Shared>>>;
+
+/// Sends on this many streams until the run ends.
+pub(crate) async fn run(client: Client, pacer: Pacer, streams: u32) {
+    let slot = Slot::default();
+    let mut senders = JoinSet::new();
+    for _ in 0..streams {
+        senders.spawn(send_in_turn(client.clone(), pacer.clone(), slot.clone()));
+    }
+    senders.join_all().await;
+}
+
+async fn send_in_turn(mut client: Client, mut pacer: Pacer, slot: Slot) {
+    let request = client.context.target.http2().expect("the run checked it before it began");
+    while client.pause(&mut pacer).await {
+        let began = Instant::now();
+        match send(&client, &slot, &request).await {
+            Ok(status) => client.answered(status, began.elapsed()),
+            Err(broken) => client.failed(broken),
+        }
+    }
+}
+
+async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Result<u16, Broken> {
+    let (mut shared, response) = loop {
+        let mut shared = usable(client, slot).await?;
+        if !shared.requests.ask() {
+            discard(slot, &shared).await;
+            continue;
+        }
+        // An error here means that nothing was written: the connection ended a moment ago.
+        match shared.sender.send_request(request.clone(), true) {
+            Ok((response, _)) => break (shared, response),
+            Err(_) => {
+                shared.requests.withdraw();
+                discard(slot, &shared).await;
+            }
+        }
+    };
+    let mut received = 0;
+    let answer = timeout(client.context.target.answer_timeout, async {
+        let (head, mut body) = response.await?.into_parts();
+        received = 1;
+        while let Some(part) = body.data().await {
+            let part = part?;
+            received += part.len();
+            body.flow_control().release_capacity(part.len())?;
+        }
+        Ok(head.status.as_u16())
+    })
+    .await;
+    let broken = |outcome, shared: &mut Shared, detail| Broken {
+        outcome,
+        answered_before: shared.answered.load(Ordering::Relaxed),
+        bytes_received: received,
+        local: Some(shared.local),
+        detail,
+    };
+    match answer {
+        Ok(Ok(status)) => {
+            shared.answered.fetch_add(1, Ordering::Relaxed);
+            Ok(status)
+        }
+        Ok(Err(error)) => {
+            let outcome = match refused_unprocessed(&error) {
+                true => Outcome::StreamRefused,
+                false => lost(shared.answered.load(Ordering::Relaxed), received),
+            };
+            Err(broken(outcome, &mut shared, error.to_string()))
+        }
+        Err(_) => Err(broken(Outcome::AnswerTimeout, &mut shared, "no answer in time".into())),
+    }
+}
+
+/// Says whether the server promised (RFC 9113 section 8.7) that it never looked at the stream.
+fn refused_unprocessed(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+}
+
+/// The shared connection, or a new one when that has ended or a GOAWAY has come.
+async fn usable(client: &Client, slot: &Slot) -> Result<Shared, Broken> {
+    let mut slot = slot.lock().await;
+    if let Some(shared) = &*slot
+        && let Ok(sender) = shared.sender.clone().ready().await
+    {
+        return Ok(Shared { sender, ..shared.clone() });
+    }
+    let fresh = connect(client).await?;
+    *slot = Some(fresh.clone());
+    Ok(fresh)
+}
+
+/// Takes a connection out of use, if it is still the one in use.
+async fn discard(slot: &Slot, ended: &Shared) {
+    let mut slot = slot.lock().await;
+    if slot.as_ref().is_some_and(|shared| Arc::ptr_eq(&shared.requests, &ended.requests)) {
+        *slot = None;
+    }
+}
+
+async fn connect(client: &Client) -> Result<Shared, Broken> {
+    let stream = client.connect().await?;
+    let broken = |error: String| Broken {
+        outcome: Outcome::LostFirst,
+        answered_before: 0,
+        bytes_received: 0,
+        local: None,
+        detail: error,
+    };
+    let local = stream.local_addr().map_err(|error| broken(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| broken(error.to_string()))?;
+    let broken = |error: h2::Error| Broken { local: Some(local), ..broken(error.to_string()) };
+    let (wire, requests) = Wire::new(stream);
+    let (sender, connection) = h2::client::handshake(wire).await.map_err(broken)?;
+    tokio::spawn(connection);
+    let sender = sender.ready().await.map_err(broken)?;
+    Ok(Shared { sender, local, answered: Arc::default(), requests })
+}

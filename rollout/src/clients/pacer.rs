@@ -1,0 +1,48 @@
+//! When the next request is due.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::mix::Pace;
+
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// One client's schedule.
+#[derive(Clone)]
+pub(crate) struct Pacer {
+    pace: Pace,
+    senders: u32,
+    due: Option<Instant>,
+}
+
+impl Pacer {
+    /// Shares a rate among this many senders; a pause is each one's own.
+    pub(crate) fn new(pace: Pace, senders: u32) -> Self {
+        Self { pace, senders, due: None }
+    }
+
+    /// Waits until a request is due, and returns how late it has become.
+    pub(crate) async fn wait(&mut self) -> Duration {
+        let due = match (self.pace, self.due) {
+            // Clients that all begin at once would stay in step.
+            (pace, None) => Instant::now() + between(Duration::ZERO, longest(pace, self.senders).min(SPREAD)),
+            (Pace::Pause(min, max), Some(_)) => Instant::now() + between(min, max),
+            (Pace::Rate(_), Some(last)) => last + longest(self.pace, self.senders),
+        };
+        self.due = Some(due);
+        sleep_until(due).await;
+        due.elapsed()
+    }
+}
+
+fn longest(pace: Pace, senders: u32) -> Duration {
+    match pace {
+        Pace::Pause(_, max) => max,
+        Pace::Rate(rate) => Duration::from_secs_f64(f64::from(senders) / rate),
+    }
+}
+
+fn between(min: Duration, max: Duration) -> Duration {
+    min + (max - min).mul_f64(fastrand::f64())
+}

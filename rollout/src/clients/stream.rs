@@ -1,0 +1,74 @@
+//! The client of endless answers: reads until the server ends them, which must be polite.
+
+use std::time::Instant;
+
+use tokio::time::timeout;
+
+use super::keep::{broken, connect};
+use super::pacer::Pacer;
+use super::{Broken, Client, lost};
+use crate::http1::{Connection, Head};
+use crate::outcome::Outcome;
+
+/// Opens one stream after another until the run ends.
+pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
+    let request = client.context.target.http1(client.kind);
+    let mut kept = None;
+    while client.pause(&mut pacer).await {
+        let began = Instant::now();
+        let (mut connection, mut head) = match open(&client, kept.take(), &request).await {
+            Ok(opened) => opened,
+            Err(broken) => {
+                client.failed(broken);
+                continue;
+            }
+        };
+        let latency = began.elapsed();
+        let mut stop = client.stop.clone();
+        let read = tokio::select! {
+            read = read_to_end(&client, &mut connection, &mut head) => read,
+            // Still open at the end of the run: nothing was lost, so it counts as answered.
+            _ = stop.wait_for(|stop| *stop) => return client.answered(head.status, latency),
+        };
+        match read {
+            Ok(()) => {
+                client.answered(head.status, latency);
+                kept = connection.close_of(&head).reusable.then_some(connection);
+            }
+            Err(broken) => client.failed(broken),
+        }
+    }
+}
+
+async fn open(
+    client: &Client,
+    kept: Option<Connection>,
+    request: &[u8],
+) -> Result<(Connection, Head), Broken> {
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => connect(client).await?,
+    };
+    match timeout(client.context.target.answer_timeout, connection.ask(request)).await {
+        Ok(Ok(head)) => Ok((connection, head)),
+        Ok(Err(error)) => {
+            let outcome = lost(connection.answered, connection.received);
+            Err(broken(&connection, outcome, error.to_string()))
+        }
+        Err(_) => Err(broken(&connection, Outcome::AnswerTimeout, "no head in time".into())),
+    }
+}
+
+async fn read_to_end(client: &Client, connection: &mut Connection, head: &mut Head) -> Result<(), Broken> {
+    loop {
+        let part = timeout(client.context.target.answer_timeout, connection.read_body(&mut head.body)).await;
+        match part {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Ok(()),
+            Ok(Err(error)) => return Err(broken(connection, Outcome::Cut, error.to_string())),
+            Err(_) => {
+                return Err(broken(connection, Outcome::AnswerTimeout, "the stream fell silent".into()));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The HTTP/2 client's socket: what was asked is written before anything more is read, and once a
+//! GOAWAY has been read nothing more is asked.
+//!
+//! The h2 crate alone takes a request between the reading of a GOAWAY and the handling of it, and
+//! then opens a stream that RFC 9113 section 6.8 forbids: a loss that would not be the server's.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+const PREFACE: usize = 24;
+const FRAME_HEAD: usize = 9;
+const HEADERS: u8 = 1;
+const GOAWAY: u8 = 7;
+
+/// A socket that reads nothing while a request waits to be written.
+pub(super) struct Wire {
+    stream: TcpStream,
+    requests: Arc<Requests>,
+    sent: Frames,
+    received: Frames,
+}
+
+/// The requests of one connection, asked and written.
+#[derive(Default)]
+pub(super) struct Requests(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    asked: u32,
+    written: u32,
+    goaway: bool,
+    reader: Option<Waker>,
+}
+
+/// Finds the frames in the bytes of one direction.
+struct Frames {
+    skip: usize,
+    head: Vec<u8>,
+}
+
+impl Wire {
+    /// Takes over a connected socket.
+    pub(super) fn new(stream: TcpStream) -> (Self, Arc<Requests>) {
+        let requests = Arc::new(Requests::default());
+        let (sent, received) = (Frames::after(PREFACE), Frames::after(0));
+        (Self { stream, requests: requests.clone(), sent, received }, requests)
+    }
+}
+
+impl Requests {
+    /// Holds reading back until one more request is written; false once a GOAWAY has come.
+    pub(super) fn ask(&self) -> bool {
+        let mut state = self.state();
+        state.asked += u32::from(!state.goaway);
+        !state.goaway
+    }
+
+    /// Takes an [`ask`](Self::ask) back: its request will never be written.
+    pub(super) fn withdraw(&self) {
+        self.state().asked -= 1;
+        self.wake();
+    }
+
+    fn wrote(&self, requests: u32) {
+        if requests > 0 {
+            self.state().written += requests;
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let reader = self.state().reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it holds the state")
+    }
+}
+
+impl Frames {
+    fn after(preface: usize) -> Self {
+        Self { skip: preface, head: Vec::with_capacity(FRAME_HEAD) }
+    }
+
+    /// Counts the frames of this kind that begin in these bytes.
+    fn count(&mut self, kind: u8, mut bytes: &[u8]) -> u32 {
+        let mut found = 0;
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let wanted = (FRAME_HEAD - self.head.len()).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..wanted]);
+            bytes = &bytes[wanted..];
+            if let [a, b, c, this, _, _, _, _, _] = self.head[..] {
+                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+                found += u32::from(this == kind);
+                self.head.clear();
+            }
+        }
+        found
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, requests, received, .. } = self.get_mut();
+        // Held while reading, so that no request is asked between a GOAWAY's coming and our knowing.
+        let mut state = requests.state();
+        if state.written < state.asked {
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(stream).poll_read(cx, buf))?;
+        state.goaway |= received.count(GOAWAY, &buf.filled()[before..]) > 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { stream, requests, sent, .. } = self.get_mut();
+        let written = ready!(Pin::new(stream).poll_write(cx, bytes))?;
+        requests.wrote(sent.count(HEADERS, &bytes[..written]));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const REQUEST: [u8; 11] = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 9, 9];
+    const GOING: [u8; 17] = [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+
+    #[test]
+    fn frames_are_found_however_the_bytes_are_cut() {
+        let mut bytes = vec![0; PREFACE];
+        bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
+        bytes.extend(REQUEST);
+        bytes.extend([0, 0, 0, 4, 1, 0, 0, 0, 0]);
+        bytes.extend(REQUEST);
+        for size in 1..bytes.len() {
+            let mut frames = Frames::after(PREFACE);
+            let found: u32 = bytes.chunks(size).map(|part| frames.count(HEADERS, part)).sum();
+            assert_eq!(found, 2, "cut to {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_what_was_asked_is_written_and_nothing_asked_after_a_goaway() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(&GOING).await.unwrap();
+        let (mut wire, requests) = Wire::new(stream);
+        assert!(requests.ask());
+        let mut bytes = [0; 17];
+        let early = tokio::time::timeout(std::time::Duration::from_millis(50), wire.read(&mut bytes)).await;
+        assert!(early.is_err(), "read before the request was written");
+        wire.write_all(&[&[0; PREFACE], &REQUEST[..]].concat()).await.unwrap();
+        wire.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, GOING);
+        assert!(!requests.ask(), "asked after a GOAWAY");
+    }
+}

@@ -1,0 +1,254 @@
+//! `rollout cluster`: restarts a Deployment under load, and watches its pods and endpoints.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::args::Cluster;
+use crate::clients::Context;
+use crate::duration;
+use crate::interrupt::Interrupt;
+use crate::kubectl::{Kubectl, Watch};
+use crate::pods::{End, Pods};
+use crate::preflight;
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::{Report, Setting, Verdict};
+use crate::session::under_load;
+use crate::unable::Unable;
+
+/// Restarts the Deployment as often as asked, and reports.
+pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let kubectl = Kubectl { context: args.context.clone(), namespace: args.namespace.clone() };
+    let mut target = args.load.target();
+    let ready = async {
+        let deployment = deployment(&kubectl, &args).await?;
+        target.aim(&args.url).await?;
+        preflight::check(&target, &args.load.clients, args.load.h2_streams).await?;
+        Ok(deployment)
+    };
+    let deployment = interrupt.or(ready).await?;
+
+    let recorder = Arc::new(Recorder::start());
+    let pods = Arc::new(Pods::new(recorder.started()));
+    let watched = Watched::begin(&kubectl, &deployment, pods.clone())?;
+    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
+    let counted = pods.clone();
+    let progress =
+        Progress::show(&args.deployment, recorder, move || format!("{} pods", counted.living().len()));
+    let rollouts = Cell::new(0);
+    let script = async {
+        progress.stage("before the rollouts");
+        sleep(args.pause).await;
+        for n in 1..=args.rollouts {
+            progress.stage(format!("rollout {n} of {}", args.rollouts));
+            roll(&kubectl, &args, &watched).await?;
+            rollouts.set(n);
+            sleep(args.pause).await;
+        }
+        // A connection that was kept to a pod now gone is lost only when its client comes back to it.
+        progress.stage("until the idle clients have come back");
+        sleep(args.idle.1 + Duration::from_millis(200)).await;
+        Ok(())
+    };
+    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
+    drop((progress, watched));
+    let name = format!("{} in {}", args.deployment, args.namespace);
+    let setting = Setting { name, rollouts: rollouts.get(), chaos: false, scale: 1.0, timings: None };
+    let report = Report::new(setting, session, pods.lives());
+    report.publish(&args.load)?;
+    Ok(report.verdict())
+}
+
+/// Finds the Deployment, and makes sure of the rights that the run needs.
+async fn deployment(kubectl: &Kubectl, args: &Cluster) -> Result<Value, Unable> {
+    let deployment = kubectl.json(&["get", "deployment", &args.deployment]).await?;
+    if args.rollouts > 0 {
+        kubectl.may("patch", &format!("deployments.apps/{}", args.deployment)).await?;
+    }
+    for resource in ["pods", "endpointslices.discovery.k8s.io"] {
+        kubectl.may("watch", resource).await?;
+    }
+    match deployment["status"]["readyReplicas"].as_u64() {
+        None | Some(0) => {
+            Err(Unable(format!("deployment {} has no ready pod to begin with", args.deployment)))
+        }
+        Some(_) => Ok(deployment),
+    }
+}
+
+/// One restart, until its pods are ready and the old ones are gone.
+async fn roll(kubectl: &Kubectl, args: &Cluster, watched: &Watched) -> Result<(), Unable> {
+    let deployment = format!("deployment/{}", args.deployment);
+    let patience = duration::write(args.patience);
+    let until = Instant::now() + args.patience;
+    let old = watched.pods.living();
+    kubectl.run(&["rollout", "restart", &deployment]).await?;
+    kubectl.run(&["rollout", "status", &deployment, &format!("--timeout={patience}")]).await?;
+    loop {
+        watched.check()?;
+        let left: Vec<String> = watched.pods.living().into_iter().filter(|name| old.contains(name)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(Unable(format!("old pods are still there after {patience}: {}", left.join(", "))));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The watches on a Deployment's pods and on the namespace's EndpointSlices.
+struct Watched {
+    pods: Arc<Pods>,
+    watches: [Watch; 2],
+}
+
+/// The pods that an EndpointSlice has as not ready.
+#[derive(Clone, Default)]
+struct Out(Arc<Mutex<HashSet<String>>>);
+
+impl Watched {
+    fn begin(kubectl: &Kubectl, deployment: &Value, pods: Arc<Pods>) -> Result<Self, Unable> {
+        let selector = selector(deployment)?;
+        let out = Out::default();
+        let (by_pod, by_slice, out_too) = (pods.clone(), pods.clone(), out.clone());
+        let watches = [
+            kubectl.watch(&["pods", "--selector", &selector], move |event, pod| {
+                heard_of_pod(&by_pod, &out, event, pod);
+            })?,
+            kubectl.watch(&["endpointslices"], move |event, slice| {
+                heard_of_slice(&by_slice, &out_too, event, slice);
+            })?,
+        ];
+        Ok(Self { pods, watches })
+    }
+
+    /// Fails once a watch has ended: without it nobody would know when the old pods are gone.
+    fn check(&self) -> Result<(), Unable> {
+        match self.watches.iter().find_map(Watch::ended) {
+            Some(said) => Err(Unable(format!("kubectl stopped watching: {}", said.trim()))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Out {
+    fn pods(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().expect("nothing panics while it holds the set")
+    }
+}
+
+fn heard_of_pod(pods: &Pods, out: &Out, event: &str, pod: &Value) {
+    let Some(name) = pod["metadata"]["name"].as_str() else { return };
+    if event != "DELETED" && !pods.knows(name) {
+        pods.started(name);
+    }
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    if conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True") {
+        pods.ready(name);
+    }
+    if !pod["metadata"]["deletionTimestamp"].is_null() {
+        pods.terminating(name);
+        if out.pods().contains(name) {
+            pods.left_endpoints(name);
+        }
+    }
+    if event == "DELETED" {
+        out.pods().remove(name);
+        pods.gone(name, end(pod));
+    }
+}
+
+fn end(pod: &Value) -> End {
+    let terminated = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    match terminated["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok()) {
+        Some(137) => End::Killed,
+        Some(code) => End::Exit(code),
+        None => End::Unknown,
+    }
+}
+
+fn heard_of_slice(pods: &Pods, out: &Out, event: &str, slice: &Value) {
+    for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
+        let Some(name) = endpoint["targetRef"]["name"].as_str() else { continue };
+        // A missing condition means ready, as the API says.
+        let ready = event != "DELETED" && endpoint["conditions"]["ready"] != false;
+        if ready {
+            out.pods().remove(name);
+        } else {
+            out.pods().insert(name.to_string());
+            pods.left_endpoints(name);
+        }
+    }
+}
+
+fn selector(deployment: &Value) -> Result<String, Unable> {
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    let pairs: Vec<String> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(label, value)| Some(format!("{label}={}", value.as_str()?)))
+        .collect();
+    match pairs.is_empty() {
+        true => {
+            Err(Unable("the Deployment selects its pods by expressions; only matchLabels are read".into()))
+        }
+        false => Ok(pairs.join(",")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(ready: &str, deleted: bool, exit: Option<i64>) -> Value {
+        let deleted = deleted.then_some("2030-01-01T00:00:00Z");
+        json!({
+            "metadata": { "name": "a", "deletionTimestamp": deleted },
+            "status": {
+                "conditions": [{ "type": "Ready", "status": ready }],
+                "containerStatuses": [{ "state": { "terminated": { "exitCode": exit } } }],
+            },
+        })
+    }
+
+    fn slice(ready: bool) -> Value {
+        json!({ "endpoints": [{ "targetRef": { "name": "a" }, "conditions": { "ready": ready } }] })
+    }
+
+    #[test]
+    fn a_pods_life_is_read_from_its_events_in_either_order() {
+        for slice_first in [false, true] {
+            let (pods, out) = (Pods::new(Instant::now()), Out::default());
+            heard_of_pod(&pods, &out, "ADDED", &pod("False", false, None));
+            heard_of_slice(&pods, &out, "ADDED", &slice(false));
+            assert_eq!(pods.lives()[0].ready, None);
+            heard_of_pod(&pods, &out, "MODIFIED", &pod("True", false, None));
+            heard_of_slice(&pods, &out, "MODIFIED", &slice(true));
+            if slice_first {
+                heard_of_slice(&pods, &out, "MODIFIED", &slice(false));
+            }
+            heard_of_pod(&pods, &out, "MODIFIED", &pod("True", true, None));
+            heard_of_slice(&pods, &out, "MODIFIED", &slice(false));
+            let life = pods.lives().remove(0);
+            assert!(life.ready.is_some() && life.terminating.is_some() && life.left_endpoints.is_some());
+            assert_eq!(pods.living(), ["a"]);
+            heard_of_pod(&pods, &out, "DELETED", &pod("False", true, Some(0)));
+            assert_eq!(pods.lives()[0].end, Some(End::Exit(0)));
+            assert!(pods.living().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_selector_is_made_of_labels() {
+        let deployment = json!({ "spec": { "selector": { "matchLabels": { "app": "x", "part": "y" } } } });
+        assert_eq!(selector(&deployment).unwrap(), "app=x,part=y");
+        assert!(selector(&json!({})).is_err());
+    }
+}

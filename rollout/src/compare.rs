@@ -1,0 +1,105 @@
+//! `rollout local --compare`: the same run for each sequence, and one table of what each lost.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::args::{Local, Sequence};
+use crate::interrupt::Interrupt;
+use crate::local::{once, service};
+use crate::outcome::Kind;
+use crate::pod::Program;
+use crate::report::{Report, Verdict, print};
+use crate::table::{count, text};
+use crate::unable::{OrUnable, Unable};
+
+impl Sequence {
+    fn name(self) -> &'static str {
+        match self {
+            Sequence::None => "none",
+            Sequence::Flag => "flag",
+            Sequence::Close => "close",
+            Sequence::Landfall => "landfall",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Sequence::None => "axum's graceful shutdown at once",
+            Sequence::Flag => "readiness flag, sleep, axum's graceful shutdown",
+            Sequence::Close => "the same, and Connection: close while it sleeps",
+            Sequence::Landfall => "landfall",
+        }
+    }
+
+    fn program(self, args: &Local) -> Result<Program, Unable> {
+        let program = match self {
+            Sequence::Landfall => service(args)?,
+            naive => Program {
+                path: std::env::current_exe().or_unable("finding this executable")?,
+                arguments: vec!["naive".into(), naive.name().into()],
+                logs: args.logs.clone(),
+            },
+        };
+        let logs = program.logs.map(|logs: PathBuf| logs.join(self.name()));
+        Ok(Program { logs, ..program })
+    }
+}
+
+/// Runs every sequence in turn; the verdict is landfall's alone.
+pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let programs: Vec<(Sequence, Program)> =
+        args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
+    let mut reports = Vec::new();
+    for (sequence, program) in programs {
+        let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
+        print(&report.text());
+        reports.push((sequence, report));
+        if interrupt.is_asked() {
+            break;
+        }
+    }
+    print(&comparison(&reports));
+    if let Some(path) = &args.load.json {
+        let all: Vec<Value> = reports.iter().map(|(_, report)| report.json()).collect();
+        std::fs::write(path, format!("{:#}\n", json!(all)))
+            .or_unable(format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &args.load.chart {
+        for (sequence, report) in &reports {
+            let path = path.with_file_name(format!(
+                "{}-{}",
+                sequence.name(),
+                path.file_name().unwrap_or_default().display()
+            ));
+            std::fs::write(&path, crate::chart::draw(report))
+                .or_unable(format!("writing {}", path.display()))?;
+        }
+    }
+    let landfall = reports.iter().find(|(sequence, _)| *sequence == Sequence::Landfall);
+    Ok(match landfall {
+        Some((_, report)) if reports.len() == args.modes.len() => report.verdict(),
+        _ => Verdict::Unfinished,
+    })
+}
+
+fn comparison(reports: &[(Sequence, Report)]) -> String {
+    let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
+    let kinds: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| reports.iter().any(|(_, report)| report.seen.tallies.contains_key(kind)))
+        .collect();
+    rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
+    rows[0].push("all".into());
+    for (sequence, report) in reports {
+        let mut row = vec![sequence.meaning().to_string()];
+        for tally in kinds.iter().map(|kind| report.seen.tallies.get(kind)).chain([Some(&report.all)]) {
+            row.push(tally.map_or_else(
+                || "-".into(),
+                |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),
+            ));
+        }
+        rows.push(row);
+    }
+    format!("\n{}", text(&rows))
+}

@@ -1,0 +1,300 @@
+//! What the Deployment controller does: brings the pods that are to the pods that should be,
+//! within maxSurge and maxUnavailable.
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::balancer::Balancer;
+use crate::pod::{Ask, News, Place, Pod, Program};
+use crate::pods::Pods;
+use crate::timings::Timings;
+use crate::unable::{OrUnable, Unable};
+
+const PROGRESS_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What may be asked of a Deployment.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Replace every pod, as `kubectl rollout restart` does.
+    Restart,
+    Scale(u32),
+    /// End one ready pod, if every one that should be ready is (a disruption budget of one).
+    Evict,
+    /// Stop one ready process for this long.
+    Freeze(Duration),
+}
+
+/// How far a Deployment has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Counts the restarts it has heard of.
+    pub(crate) revision: u32,
+    pub(crate) ready: usize,
+    pub(crate) terminating: usize,
+    /// Every wanted pod is of this revision and ready, and no other process is left.
+    pub(crate) complete: bool,
+}
+
+/// A Deployment of real processes.
+pub(crate) struct Deployment {
+    pub(crate) program: Program,
+    pub(crate) timings: Arc<Timings>,
+    pub(crate) network: Network,
+    pub(crate) balancer: Arc<Balancer>,
+    pub(crate) pods: Arc<Pods>,
+}
+
+/// A part of 127.0.0.0/8 that this run has for itself; each pod gets an address of its own.
+pub(crate) struct Network {
+    base: u32,
+    used: u32,
+}
+
+struct Controller {
+    deployment: Deployment,
+    replicas: u32,
+    revision: u32,
+    members: Vec<Member>,
+    tasks: JoinSet<()>,
+    news: mpsc::UnboundedSender<(u32, News)>,
+    next: u32,
+}
+
+struct Member {
+    id: u32,
+    revision: u32,
+    ready_since: Option<Instant>,
+    terminating: bool,
+    started: Instant,
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+impl Network {
+    /// Picks a part at random; the ports on each address are then looked for.
+    pub(crate) fn pick() -> Result<Self, Unable> {
+        for _ in 0..100 {
+            let base = u32::from(Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(..), 0));
+            let network = Self { base, used: 0 };
+            if TcpListener::bind((network.address(1), 0)).is_ok() {
+                return Ok(network);
+            }
+        }
+        Err(Unable("no address of 127.0.0.0/8 can be bound; `rollout local` needs Linux's loopback".into()))
+    }
+
+    /// The next address, and this many ports that are free on it.
+    pub(crate) fn next<const N: usize>(&mut self) -> Result<(IpAddr, [u16; N]), Unable> {
+        self.used = self.used % 250 + 1;
+        let address = self.address(self.used);
+        let tried = "finding a free port";
+        let mut held = Vec::new();
+        let mut ports = [0; N];
+        for port in &mut ports {
+            let listener = TcpListener::bind((address, 0)).or_unable(tried)?;
+            *port = listener.local_addr().or_unable(tried)?.port();
+            held.push(listener);
+        }
+        Ok((address, ports))
+    }
+
+    fn address(&self, n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(self.base + n))
+    }
+}
+
+impl Deployment {
+    /// Runs until dropped; an error when a pod cannot be made ready.
+    pub(crate) async fn run(
+        self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        status: watch::Sender<Status>,
+    ) -> Result<(), Unable> {
+        let (sender, mut news) = mpsc::unbounded_channel();
+        let replicas = self.timings.replicas;
+        let mut controller = Controller {
+            deployment: self,
+            replicas,
+            revision: 0,
+            members: Vec::new(),
+            tasks: JoinSet::new(),
+            news: sender,
+            next: 0,
+        };
+        loop {
+            let look_again = controller.reconcile()?;
+            status.send_replace(controller.status());
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => controller.obey(order),
+                    None => {
+                        controller.tasks.shutdown().await;
+                        return Ok(());
+                    }
+                },
+                Some((id, news)) = news.recv() => controller.hear(id, news)?,
+                Some(ended) = controller.tasks.join_next() => ended.or_unable("a pod of this tool failed")?,
+                () = sleep_until(look_again) => {}
+            }
+        }
+    }
+}
+
+impl Controller {
+    /// Starts and ends what it may, and says when to look again if nothing happens.
+    fn reconcile(&mut self) -> Result<Instant, Unable> {
+        let timings = self.deployment.timings.clone();
+        let wanted = self.replicas as usize;
+        // Kubernetes does the same when both are 0: nothing could move otherwise.
+        let unavailable = match (timings.max_surge, timings.max_unavailable) {
+            (0, 0) => 1,
+            (_, unavailable) => unavailable as usize,
+        };
+        let new = self.staying().filter(|member| member.revision == self.revision).count();
+        let old = self.staying().count() - new;
+        let ceiling = wanted + if old > 0 { timings.max_surge as usize } else { 0 };
+        let missing = wanted.saturating_sub(new).min(ceiling.saturating_sub(new + old));
+        for _ in 0..missing {
+            self.start_one()?;
+        }
+        let floor = wanted.saturating_sub(unavailable);
+        let mut spare = self.available().saturating_sub(floor);
+        let revision = self.revision;
+        for member in
+            self.members.iter_mut().filter(|member| !member.terminating && member.revision != revision)
+        {
+            if member.ready_since.is_none() {
+                member.terminate();
+            } else if spare > 0 {
+                spare -= 1;
+                member.terminate();
+            }
+        }
+        let surplus = new.saturating_sub(wanted);
+        let current =
+            self.members.iter_mut().filter(|member| !member.terminating && member.revision == revision);
+        current.take(surplus).for_each(Member::terminate);
+        self.overdue()
+    }
+
+    fn overdue(&self) -> Result<Instant, Unable> {
+        let now = Instant::now();
+        for member in self.staying().filter(|member| member.ready_since.is_none()) {
+            if now - member.started > PROGRESS_DEADLINE {
+                return Err(Unable(format!("pod-{} is not ready after 60 s", member.id)));
+            }
+        }
+        Ok(now + self.deployment.timings.min_ready.max(Duration::from_millis(50)))
+    }
+
+    fn start_one(&mut self) -> Result<(), Unable> {
+        self.next += 1;
+        let (address, [port, admin_port]) = self.deployment.network.next()?;
+        let place = Place { id: self.next, name: format!("pod-{}", self.next), address, port, admin_port };
+        let (asks, asked) = mpsc::unbounded_channel();
+        let pod = Pod {
+            announcer: self.deployment.balancer.register(&place.name, (address, port).into()),
+            place,
+            program: self.deployment.program.clone(),
+            timings: self.deployment.timings.clone(),
+            pods: self.deployment.pods.clone(),
+            asks: asked,
+            news: self.news.clone(),
+        };
+        self.tasks.spawn(pod.run());
+        self.members.push(Member {
+            id: self.next,
+            revision: self.revision,
+            ready_since: None,
+            terminating: false,
+            started: Instant::now(),
+            asks,
+        });
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Restart => self.revision += 1,
+            Order::Scale(replicas) => self.replicas = replicas,
+            Order::Evict if self.available() >= self.replicas as usize => {
+                if let Some(member) = self.any_ready() {
+                    member.terminate();
+                }
+            }
+            Order::Evict => {}
+            Order::Freeze(length) => {
+                if let Some(member) = self.any_ready() {
+                    let _ = member.asks.send(Ask::Freeze(length));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, id: u32, news: News) -> Result<(), Unable> {
+        let Some(n) = self.members.iter().position(|member| member.id == id) else {
+            return Ok(());
+        };
+        match news {
+            News::Ready => self.members[n].ready_since = Some(Instant::now()),
+            News::Unready => self.members[n].ready_since = None,
+            News::Gone { why } => {
+                let member = self.members.swap_remove(n);
+                match why {
+                    Some(why) if member.ready_since.is_none() && !member.terminating => {
+                        return Err(Unable(why));
+                    }
+                    Some(why) => eprintln!("rollout: {why}"),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn staying(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.terminating)
+    }
+
+    fn available(&self) -> usize {
+        let min_ready = self.deployment.timings.min_ready;
+        let available =
+            |member: &&Member| member.ready_since.is_some_and(|since| since.elapsed() >= min_ready);
+        self.staying().filter(available).count()
+    }
+
+    fn any_ready(&mut self) -> Option<&mut Member> {
+        let mut ready: Vec<&mut Member> = self
+            .members
+            .iter_mut()
+            .filter(|member| !member.terminating && member.ready_since.is_some())
+            .collect();
+        (!ready.is_empty()).then(|| ready.swap_remove(fastrand::usize(..ready.len())))
+    }
+
+    fn status(&self) -> Status {
+        let terminating = self.members.iter().filter(|member| member.terminating).count();
+        let current = |member: &Member| member.revision == self.revision && member.ready_since.is_some();
+        let wanted = self.replicas as usize;
+        Status {
+            revision: self.revision,
+            ready: self.staying().filter(|member| member.ready_since.is_some()).count(),
+            terminating,
+            complete: self.members.len() == wanted
+                && self.members.iter().all(current)
+                && self.available() == wanted,
+        }
+    }
+}
+
+impl Member {
+    fn terminate(&mut self) {
+        self.terminating = true;
+        // A pod that has already ended needs no asking.
+        let _ = self.asks.send(Ask::Terminate);
+    }
+}

@@ -1,0 +1,213 @@
+//! `rollout local`: real processes behind a lagging balancer, replaced as a Deployment replaces them.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::args::Local;
+use crate::balancer::Balancer;
+use crate::chaos;
+use crate::clients::Context;
+use crate::deployment::{Deployment, Network, Order, Status};
+use crate::interrupt::Interrupt;
+use crate::pod::Program;
+use crate::pods::Pods;
+use crate::preflight;
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::{Report, Setting, Verdict};
+use crate::session::under_load;
+use crate::timings::Timings;
+use crate::unable::{OrUnable, Unable};
+
+const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs once against the service, and reports.
+pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let program = service(&args)?;
+    let report = once("landfall", program, &args, interrupt).await?;
+    report.publish(&args.load)?;
+    Ok(report.verdict())
+}
+
+/// The service's executable.
+pub(crate) fn service(args: &Local) -> Result<Program, Unable> {
+    let path = match &args.binary {
+        Some(path) => path.clone(),
+        None => beside_us("landfall")?,
+    };
+    if !path.is_file() {
+        return Err(Unable(format!(
+            "there is no service at {}: build it (cargo build --release) or name it with --binary PATH",
+            path.display()
+        )));
+    }
+    Ok(Program { path, arguments: Vec::new(), logs: args.logs.clone() })
+}
+
+fn beside_us(name: &str) -> Result<PathBuf, Unable> {
+    let own = std::env::current_exe().or_unable("finding this executable")?;
+    Ok(own.parent().unwrap_or(Path::new(".")).join(name))
+}
+
+/// The timings that the arguments ask for.
+pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
+    let timings = match &args.overlay {
+        Some(path) => Timings::of_overlay(path)?,
+        None => Timings::default(),
+    };
+    Ok(timings.with_replicas(args.replicas).scaled(args.scale))
+}
+
+/// Runs one program through the rollouts under load.
+pub(crate) async fn once(
+    name: &str,
+    program: Program,
+    args: &Local,
+    mut interrupt: Interrupt,
+) -> Result<Report, Unable> {
+    if let Some(logs) = &program.logs {
+        std::fs::create_dir_all(logs).or_unable(format!("making {}", logs.display()))?;
+    }
+    let timings = Arc::new(timings(args)?);
+    let recorder = Arc::new(Recorder::start());
+    let pods = Arc::new(Pods::new(recorder.started()));
+    let mut network = Network::pick()?;
+    let (address, [port]) = network.next()?;
+    let balancer = Balancer::start((address, port).into(), args.lag.mul_f64(args.scale), pods.clone())
+        .await
+        .or_unable("starting the balancer")?;
+    let balancer = Arc::new(balancer);
+    let mut target = args.load.target();
+    target.aim(&format!("http://{}", balancer.address)).await?;
+    let context =
+        Context { target: Arc::new(target), recorder: recorder.clone(), fates: Some(balancer.fates()) };
+
+    let deployment = Deployment {
+        program,
+        timings: timings.clone(),
+        network,
+        balancer: balancer.clone(),
+        pods: pods.clone(),
+    };
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (status, statuses) = watch::channel(Status::default());
+    let mut cluster = Cluster {
+        orders,
+        statuses: statuses.clone(),
+        running: tokio::spawn(deployment.run(ordered, status)),
+    };
+    let progress = Progress::show(name, recorder.clone(), move || {
+        let status = *statuses.borrow();
+        format!("{} ready, {} ending", status.ready, status.terminating)
+    });
+
+    progress.stage("starting");
+    let ready = async {
+        cluster.complete(0).await?;
+        routed(&balancer, timings.replicas).await?;
+        preflight::check(&context.target, &args.load.clients, args.load.h2_streams).await
+    };
+    if let Err(unable) = interrupt.or(ready).await {
+        cluster.end().await;
+        return Err(unable);
+    }
+    let rollouts = Cell::new(0);
+    let script = async {
+        let pause = args.pause.mul_f64(args.scale);
+        let chaos =
+            args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
+        progress.stage("before the rollouts");
+        cluster.watch_for(pause).await?;
+        for n in 1..=args.rollouts {
+            progress.stage(format!("rollout {n} of {}", args.rollouts));
+            cluster.order(Order::Restart);
+            cluster.complete(n).await?;
+            rollouts.set(n);
+            cluster.watch_for(pause).await?;
+        }
+        if let Some(chaos) = chaos {
+            chaos.end().await;
+            cluster.complete(args.rollouts).await?;
+        }
+        // A connection that was kept to a pod now gone is lost only when its client comes back to it.
+        progress.stage("until the idle clients have come back");
+        cluster.watch_for(timings.idle_pause().1 + Duration::from_millis(200)).await
+    };
+    let session = under_load(&args.load, timings.idle_pause(), &context, &mut interrupt, script).await;
+    let lives = pods.lives();
+    drop(progress);
+    cluster.end().await;
+    let setting = Setting {
+        name: name.to_string(),
+        rollouts: rollouts.get(),
+        chaos: args.chaos,
+        scale: args.scale,
+        timings: Some(Timings::clone(&timings)),
+    };
+    Ok(Report::new(setting, session?, lives))
+}
+
+/// The Deployment at work, and how to talk to it.
+struct Cluster {
+    orders: mpsc::UnboundedSender<Order>,
+    statuses: watch::Receiver<Status>,
+    running: JoinHandle<Result<(), Unable>>,
+}
+
+impl Cluster {
+    fn order(&self, order: Order) {
+        // A Deployment that has failed says so to whoever waits next.
+        let _ = self.orders.send(order);
+    }
+
+    /// Waits until this revision is complete; fails as the Deployment does.
+    async fn complete(&mut self, revision: u32) -> Result<(), Unable> {
+        let complete = |status: &Status| status.complete && status.revision == revision;
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            // A Deployment that has failed no longer tells its status; the other branch knows why.
+            Ok(_) = self.statuses.wait_for(complete) => Ok(()),
+        }
+    }
+
+    /// Lets time pass; fails as the Deployment does.
+    async fn watch_for(&mut self, time: Duration) -> Result<(), Unable> {
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            () = sleep(time) => Ok(()),
+        }
+    }
+
+    /// Ends every process.
+    async fn end(self) {
+        drop(self.orders);
+        if !self.running.is_finished() {
+            let _ = self.running.await;
+        }
+    }
+}
+
+fn failure(ended: Result<Result<(), Unable>, tokio::task::JoinError>) -> Unable {
+    match ended {
+        Ok(Err(unable)) => unable,
+        Ok(Ok(())) => Unable("the pods ended before the run did".into()),
+        Err(error) => Unable(format!("the deployment of this tool failed: {error}")),
+    }
+}
+
+/// Waits until the balancer has heard of every pod.
+async fn routed(balancer: &Balancer, replicas: u32) -> Result<(), Unable> {
+    let heard = async {
+        while balancer.ready() < replicas as usize {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let patience = tokio::time::timeout(BALANCER_PATIENCE, heard).await;
+    patience.or_unable("waiting for the balancer to hear of every pod")
+}

@@ -1,0 +1,72 @@
+//! The kinds of client, and what can become of a request.
+
+use serde::Serialize;
+
+/// A kind of client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Keeps its connection and sends again soon after the last answer.
+    Busy,
+    /// Keeps its connection and is silent for longer than the drain delay.
+    Idle,
+    /// Connects for every request.
+    Fresh,
+    /// Sends several streams over one HTTP/2 connection.
+    H2,
+    /// Is busy, with a body.
+    Post,
+    /// Reads an endless answer until the server ends it.
+    Stream,
+}
+
+impl Kind {
+    /// Every kind, in the order of the table.
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Busy, Kind::Idle, Kind::Fresh, Kind::H2, Kind::Post, Kind::Stream];
+
+    /// The kind's name on the command line and in the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Busy => "busy",
+            Kind::Idle => "idle",
+            Kind::Fresh => "fresh",
+            Kind::H2 => "h2",
+            Kind::Post => "post",
+            Kind::Stream => "stream",
+        }
+    }
+}
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Answered in full with a 2xx; for a stream, also ended politely.
+    Ok,
+    /// Answered in full with another status.
+    Status(u16),
+    /// Written as the first request of its connection, and not answered.
+    LostFirst,
+    /// Written on a connection that had answered before, and not answered.
+    LostKept,
+    /// Never written: the connection was refused.
+    Refused,
+    /// Never written: the connection was not made in time.
+    ConnectTimeout,
+    /// Written, and not answered in time.
+    AnswerTimeout,
+    /// Answered in part: the body broke off without a polite end.
+    Cut,
+    /// Refused as an HTTP/2 stream: by REFUSED_STREAM, or above the last stream of a GOAWAY.
+    StreamRefused,
+    /// Lost because the chaos of this tool killed the client's connection; no fault of the server.
+    Killed,
+}
+
+impl Outcome {
+    /// Says whether the caller was failed: anything but a full 2xx, unless the tool did it itself.
+    pub(crate) fn is_failure(self) -> bool {
+        !matches!(self, Outcome::Ok | Outcome::Killed)
+    }
+}

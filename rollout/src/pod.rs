@@ -1,0 +1,197 @@
+//! What a kubelet does for one pod: start, probe, ask to end, wait for the grace period, kill.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::balancer::{Announcer, Standing};
+use crate::http1::Connection;
+use crate::pods::{End, Pods};
+use crate::process::Process;
+use crate::timings::{Probe, Timings};
+
+/// What to run in each pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Where each pod's output is written, if anywhere.
+    pub(crate) logs: Option<PathBuf>,
+}
+
+/// One pod's name and addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) admin_port: u16,
+}
+
+/// What the Deployment may ask of a pod.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Terminate,
+    /// Stop the process for this long, as a busy node does.
+    Freeze(Duration),
+}
+
+/// What the Deployment hears of a pod.
+#[derive(Debug)]
+pub(crate) enum News {
+    Ready,
+    Unready,
+    /// The pod has ended; `why` says so when nobody had asked it to.
+    Gone {
+        why: Option<String>,
+    },
+}
+
+/// A pod's ties to the rest of the run.
+pub(crate) struct Pod {
+    pub(crate) place: Place,
+    pub(crate) program: Program,
+    pub(crate) timings: Arc<Timings>,
+    pub(crate) pods: Arc<Pods>,
+    pub(crate) announcer: Announcer,
+    pub(crate) asks: mpsc::UnboundedReceiver<Ask>,
+    pub(crate) news: mpsc::UnboundedSender<(u32, News)>,
+}
+
+impl Pod {
+    /// Runs the pod from its start to its end.
+    pub(crate) async fn run(mut self) {
+        self.pods.started(&self.place.name);
+        let process = match self.start() {
+            Ok(process) => process,
+            Err(error) => {
+                let path = self.program.path.display();
+                self.end(End::Crashed, Some(format!("starting {path}: {error}")));
+                return;
+            }
+        };
+        if let Some(process) = self.live(process).await {
+            self.terminate(process).await;
+        }
+    }
+
+    fn start(&self) -> std::io::Result<Process> {
+        let mut variables = self.timings.environment();
+        variables.extend([
+            ("APP_HOST", self.place.address.to_string()),
+            ("APP_PORT", self.place.port.to_string()),
+            ("APP_ADMIN_PORT", self.place.admin_port.to_string()),
+            ("APP_POD_NAME", self.place.name.clone()),
+        ]);
+        let log = self.program.logs.as_ref().map(|logs| logs.join(format!("{}.log", self.place.name)));
+        Process::start(&self.program.path, &self.program.arguments, &variables, log.as_deref())
+    }
+
+    /// Probes until the pod is asked to end; `None` when it ended by itself.
+    async fn live(&mut self, mut process: Process) -> Option<Process> {
+        let timings = self.timings.clone();
+        let (mut probe, mut started, mut ready, mut failures) = (&timings.startup, false, false, 0);
+        let mut ticks = ticks(probe);
+        loop {
+            tokio::select! {
+                status = process.ended() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let why = format!("{} ended unasked ({status}); its last words:\n{}", self.place.name, process.last_words());
+                    self.end(End::Crashed, Some(why));
+                    return None;
+                }
+                ask = self.asks.recv() => match ask {
+                    Some(Ask::Freeze(length)) => {
+                        process.signal(Signal::STOP);
+                        sleep(length).await;
+                        process.signal(Signal::CONT);
+                    }
+                    // Without a Deployment there is nobody to live for.
+                    Some(Ask::Terminate) | None => return Some(process),
+                },
+                _ = ticks.tick() => match (self.passes(probe).await, started) {
+                    (true, false) => {
+                        started = true;
+                        probe = &timings.readiness;
+                        ticks = self::ticks(probe);
+                    }
+                    (true, true) => {
+                        failures = 0;
+                        if !std::mem::replace(&mut ready, true) {
+                            self.pods.ready(&self.place.name);
+                            self.announcer.say(Standing::Ready);
+                            self.tell(News::Ready);
+                        }
+                    }
+                    (false, true) => {
+                        failures += 1;
+                        if failures >= probe.failures && std::mem::replace(&mut ready, false) {
+                            self.announcer.say(Standing::Out);
+                            self.tell(News::Unready);
+                        }
+                    }
+                    (false, false) => {}
+                }
+            }
+        }
+    }
+
+    /// The endpoint list and the process are told at the same moment, as on a cluster.
+    async fn terminate(self, mut process: Process) {
+        self.pods.terminating(&self.place.name);
+        self.announcer.say(Standing::Terminating);
+        sleep(self.timings.pre_stop).await;
+        process.signal(Signal::TERM);
+        let left = self.timings.grace.saturating_sub(self.timings.pre_stop);
+        let end = match timeout(left, process.ended()).await {
+            Ok(status) => End::Exit(status.ok().and_then(|status| status.code()).unwrap_or(-1)),
+            Err(_) => {
+                process.signal(Signal::KILL);
+                let _ = process.ended().await;
+                End::Killed
+            }
+        };
+        self.end(end, None);
+    }
+
+    async fn passes(&self, probe: &Probe) -> bool {
+        let address = SocketAddr::new(self.place.address, self.place.admin_port);
+        timeout(probe.timeout, get(address, &probe.path)).await.unwrap_or(false)
+    }
+
+    fn end(&self, end: End, why: Option<String>) {
+        self.announcer.say(Standing::Gone);
+        self.pods.gone(&self.place.name, end);
+        self.tell(News::Gone { why });
+    }
+
+    fn tell(&self, news: News) {
+        // A run that is over wants no news.
+        let _ = self.news.send((self.place.id, news));
+    }
+}
+
+fn ticks(probe: &Probe) -> tokio::time::Interval {
+    let mut ticks = interval(probe.period.max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn get(address: SocketAddr, path: &str) -> bool {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let Ok(stream) = TcpStream::connect(address).await else {
+        return false;
+    };
+    let Ok(mut connection) = Connection::new(stream) else {
+        return false;
+    };
+    let answer = connection.exchange(request.as_bytes()).await;
+    answer.is_ok_and(|answer| (200..400).contains(&answer.status))
+}

@@ -1,0 +1,142 @@
+//! A process of ours: its own group, its last words kept, and never left behind.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+const LAST_WORDS: usize = 20;
+
+/// A running process; it is killed when this is dropped, also by a panic.
+pub(crate) struct Process {
+    child: Child,
+    said: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Process {
+    /// Starts a program with these variables and none of the caller's own `APP_` variables.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        variables: &[(&str, String)],
+        log: Option<&Path>,
+    ) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("APP_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A Ctrl-C at the terminal is for us; we end the process ourselves.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let log = log.map(std::fs::File::create).transpose()?.map(Arc::new);
+        if let Some(out) = child.stdout.take() {
+            tokio::spawn(keep_last_words(out, said.clone(), log.clone()));
+        }
+        if let Some(err) = child.stderr.take() {
+            tokio::spawn(keep_last_words(err, said.clone(), log));
+        }
+        Ok(Self { child, said })
+    }
+
+    /// Sends a signal; a process that has already ended gets none.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid {
+            // Not yet reaped, so the id is still this process's.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// The last lines that the process wrote.
+    pub(crate) fn last_words(&self) -> String {
+        let said = self.said.lock().expect("nothing panics while it holds the lines");
+        said.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+async fn keep_last_words(
+    from: impl AsyncRead + Unpin,
+    said: Arc<Mutex<VecDeque<String>>>,
+    log: Option<Arc<std::fs::File>>,
+) {
+    let mut lines = BufReader::new(from).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if let Some(log) = &log {
+            use std::io::Write;
+            // A full disk must not end the run.
+            let _ = writeln!(&mut &**log, "{line}");
+        }
+        let mut said = said.lock().expect("nothing panics while it holds the lines");
+        if said.len() == LAST_WORDS {
+            said.pop_front();
+        }
+        said.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn sleeper() -> Process {
+        Process::start(Path::new("sleep"), &["1000".into()], &[], None).unwrap()
+    }
+
+    fn is_gone(pid: u32) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Ok(stat) if !stat.contains(") Z ") => std::thread::yield_now(),
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn ends_with_a_panic() {
+        let process = sleeper();
+        let pid = process.child.id().unwrap();
+        let panicked = tokio::spawn(async move {
+            let _held = process;
+            panic!("on purpose");
+        });
+        assert!(panicked.await.is_err());
+        assert!(is_gone(pid));
+    }
+
+    #[tokio::test]
+    async fn last_words_are_kept_and_bounded() {
+        let script = "for n in $(seq 100); do echo line $n; done; echo last >&2";
+        let mut process = Process::start(Path::new("sh"), &["-c".into(), script.into()], &[], None).unwrap();
+        assert!(process.ended().await.unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !(process.last_words().contains("last") && process.last_words().contains("line 100")) {
+            assert!(Instant::now() < deadline, "{}", process.last_words());
+            tokio::task::yield_now().await;
+        }
+        assert!(process.last_words().lines().count() <= LAST_WORDS);
+    }
+}

@@ -1,0 +1,50 @@
+//! A script under load: what `local` and `cluster` have in common.
+
+use std::time::Duration;
+
+use crate::args;
+use crate::clients::{Context, Load};
+use crate::interrupt::Interrupt;
+use crate::recorder::Seen;
+use crate::unable::Unable;
+
+/// What was seen while the script ran.
+pub(crate) struct Session {
+    pub(crate) seen: Seen,
+    pub(crate) loaded: Duration,
+    pub(crate) ending: Ending,
+}
+
+/// How the script came to its end.
+pub(crate) enum Ending {
+    Finished,
+    Interrupted,
+    Failed(Unable),
+}
+
+/// Runs the clients for as long as the script takes, or until somebody asks to end.
+pub(crate) async fn under_load(
+    load: &args::Load,
+    idle: (Duration, Duration),
+    context: &Context,
+    interrupt: &mut Interrupt,
+    script: impl Future<Output = Result<(), Unable>>,
+) -> Result<Session, Unable> {
+    let recorder = &context.recorder;
+    let began = recorder.elapsed();
+    let clients = Load::start(&load.clients, idle, load.h2_streams, context);
+    let ending = tokio::select! {
+        ended = script => match ended {
+            Ok(()) => Ending::Finished,
+            Err(unable) => Ending::Failed(unable),
+        },
+        () = interrupt.asked() => Ending::Interrupted,
+    };
+    let loaded = recorder.elapsed() - began;
+    if matches!(ending, Ending::Finished) {
+        clients.stop().await?;
+    }
+    // Before anything is ended by force: what that breaks is not the servers' doing.
+    let seen = recorder.seen();
+    Ok(Session { seen, loaded, ending })
+}

@@ -1,0 +1,85 @@
+//! What the clients send, and where.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::outcome::Kind;
+use crate::unable::{OrUnable, Unable};
+
+/// The requests of every kind of client, and the address they go to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Tried in order for each connection, as a resolver gave them.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// `host:port` as the URL has it, for the `Host` header.
+    pub(crate) authority: String,
+    /// The URL's own path, put before each of the others; no slash at its end.
+    pub(crate) base: String,
+    pub(crate) get_path: String,
+    pub(crate) post_path: String,
+    pub(crate) post_body: String,
+    pub(crate) stream_path: String,
+    /// Headers of every request, `Name: value`.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+}
+
+impl Target {
+    /// Points the requests at an `http://` URL, resolving its host once.
+    pub(crate) async fn aim(&mut self, url: &str) -> Result<(), Unable> {
+        let uri: http::Uri = url.parse().or_unable(format!("the URL `{url}`"))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(Unable(format!(
+                "the URL `{url}`: only http:// is spoken; give an address behind the TLS"
+            )));
+        }
+        let authority = uri.authority().ok_or_else(|| Unable(format!("`{url}` has no host")))?;
+        let port = authority.port_u16().unwrap_or(80);
+        let host = authority.host().trim_matches(['[', ']']);
+        self.addresses = tokio::net::lookup_host((host, port))
+            .await
+            .or_unable(format!("no route to {url}: looking up `{host}`"))?
+            .collect();
+        self.authority = authority.to_string();
+        self.base = uri.path().trim_end_matches('/').to_string();
+        Ok(())
+    }
+
+    /// The path that this kind of client asks for.
+    pub(crate) fn path(&self, kind: Kind) -> String {
+        let path = match kind {
+            Kind::Post => &self.post_path,
+            Kind::Stream => &self.stream_path,
+            _ => &self.get_path,
+        };
+        format!("{}{path}", self.base)
+    }
+
+    /// The bytes of this kind's request, in HTTP/1.1.
+    pub(crate) fn http1(&self, kind: Kind) -> Vec<u8> {
+        let method = if kind == Kind::Post { "POST" } else { "GET" };
+        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", self.path(kind), self.authority);
+        for (name, value) in &self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if kind == Kind::Post {
+            let body = &self.post_body;
+            text +=
+                &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        } else {
+            text += "\r\n";
+        }
+        text.into_bytes()
+    }
+
+    /// The request of the HTTP/2 clients; fails when a header is not one.
+    pub(crate) fn http2(&self) -> Result<http::Request<()>, Unable> {
+        let uri = format!("http://{}{}", self.authority, self.path(Kind::H2));
+        let mut request = http::Request::get(uri);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(()).or_unable("the HTTP/2 request")
+    }
+}

@@ -1,0 +1,32 @@
+//! The comparison's ordering: the naive sequences lose, the service loses nothing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{code, err, json, local, out, scratch};
+
+#[test]
+fn naive_sequences_lose_and_landfall_does_not() {
+    let file = scratch("compare.json");
+    let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1"])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let reports = json(&file);
+    let lost = |name: &str, kind: &str| {
+        let report = reports.as_array().unwrap().iter().find(|report| report["name"] == name).unwrap();
+        match kind {
+            "all" => report["all"]["lost"].as_u64().unwrap(),
+            kind => report["clients"][kind]["lost"].as_u64().unwrap(),
+        }
+    };
+    for naive in ["none", "flag"] {
+        assert!(lost(naive, "busy") > 0, "{naive} loses no busy request:\n{}", out(&run));
+        assert!(lost(naive, "idle") > 0, "{naive} loses no idle request:\n{}", out(&run));
+    }
+    // Told to leave, busy clients leave; who was idle all the while is not told.
+    assert!(lost("close", "busy") < lost("flag", "busy"));
+    assert!(lost("close", "idle") > 0, "close loses no idle request:\n{}", out(&run));
+    assert_eq!(lost("landfall", "all"), 0, "{}", out(&run));
+}

@@ -1,0 +1,71 @@
+//! `rollout local` against the service: nothing is lost, with a rollout and without.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{FEW, code, err, json, local, out, scratch};
+
+#[test]
+fn the_control_run_loses_nothing_and_counts_every_kind() {
+    let file = scratch("control.json");
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", FEW])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let report = json(&file);
+    assert_eq!(report["all"]["lost"], 0);
+    assert_eq!(report["finished"], true);
+    for kind in ["busy", "idle", "fresh", "h2", "post", "stream"] {
+        let requests = report["clients"][kind]["requests"].as_u64().unwrap();
+        assert!(requests > 0, "{kind} sent nothing");
+        assert_eq!(report["clients"][kind]["ok"].as_u64().unwrap(), requests, "{kind}");
+    }
+    let buckets = report["timeline"]["buckets"].as_array().unwrap();
+    let in_time: u64 = buckets.iter().map(|bucket| bucket["requests"].as_u64().unwrap()).sum();
+    let counted = report["all"]["requests"].as_u64().unwrap();
+    assert!(in_time <= counted && in_time > counted / 2, "{in_time} of {counted} are in the timeline");
+}
+
+#[test]
+fn rollouts_lose_nothing_and_replace_every_pod() {
+    let (file, chart) = (scratch("short.json"), scratch("short.svg"));
+    let run = local(&["--rollouts", "2", "--scale", "0.1", "--clients", FEW])
+        .args(["--json".as_ref(), file.as_os_str(), "--chart".as_ref(), chart.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let report = json(&file);
+    assert_eq!(report["all"]["lost"], 0);
+    let pods = report["pods"].as_array().unwrap();
+    let ended = pods.iter().filter(|pod| pod["end"]["exit"] == 0).count();
+    assert_eq!((pods.len(), ended), (9, 6), "{pods:#?}");
+    let svg = std::fs::read_to_string(chart).unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+}
+
+#[test]
+fn chaos_loses_nothing_and_ends_with_every_pod_in_place() {
+    let file = scratch("chaos.json");
+    let run = local(&["--rollouts", "2", "--scale", "0.2", "--chaos", "--clients", FEW])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let pods = json(&file)["pods"].as_array().unwrap().clone();
+    let living = pods.iter().filter(|pod| pod["gone"].is_null()).count();
+    assert_eq!(living, 3, "{pods:#?}");
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let file = scratch("rate.json");
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "30s", "--clients", "busy=5@200/s"])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let rate = json(&file)["requests_per_second"].as_f64().unwrap();
+    assert!((170.0..230.0).contains(&rate), "{rate} instead of 200 per second");
+}
