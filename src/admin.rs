@@ -22,11 +22,12 @@ use crate::{
 
 /// Everything the admin port answers.
 pub fn router(health: &Health, metrics: &Metrics, log: &LogHandle) -> Router {
-    Router::new()
+    let others = Router::new()
         .route("/metrics", get(scrape).with_state(metrics.clone()))
         .route("/log", get(log_filter).put(set_log_filter).with_state(log.clone()))
-        .merge(health::router(health))
-        .layer(tower::ServiceBuilder::new().map_response(or_problem))
+        .layer(tower::ServiceBuilder::new().map_response(or_problem));
+    // A failing probe says why in a form of its own, which must not become a problem.
+    health::router(health).merge(others)
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {

@@ -49,6 +49,11 @@ impl Service {
         Self { router, cleanup: Box::pin(async {}) }
     }
 
+    /// The routes alone, for tests that need no socket.
+    pub fn into_router(self) -> Router {
+        self.router
+    }
+
     /// Runs this after the drain, for at most the flush timeout: the place to close pools.
     pub fn with_cleanup(mut self, cleanup: impl Future<Output = ()> + Send + 'static) -> Self {
         self.cleanup = Box::pin(cleanup);
@@ -145,8 +150,9 @@ where
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, &lifecycle, &metrics);
     app.health.watch_listener(server.alive());
-    runtime.handle().spawn(server.run());
+    // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
+    runtime.handle().spawn(server.run());
     info!("serving");
 
     let report = shutdown::drain(&lifecycle, signals, &config, metrics.counters()).await;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use axum::{
+    body::HttpBody,
     extract::{
         FromRequest, FromRequestParts,
         rejection::{JsonRejection, PathRejection, QueryRejection},
@@ -10,6 +11,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
 use serde::Serialize;
 
 /// The content type of every error body.
@@ -82,29 +85,39 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Makes a problem of an error that came from a library as plain text or with no body at all.
+/// Makes a problem of an error that a handler or a library answered as plain text or with no body at all; the
+/// text becomes the detail.
 pub fn or_problem(response: Response) -> Response {
+    const LONGEST: u64 = 4096;
     let status = response.status();
-    let is_error = status.is_client_error() || status.is_server_error();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
     let is_plain = match response.headers().get(header::CONTENT_TYPE) {
         None => true,
         Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
     };
-    if !(is_error && is_plain) {
+    if !is_plain || response.body().size_hint().exact().is_none_or(|length| length > LONGEST) {
         return response;
     }
-    let detail = match status {
-        StatusCode::NOT_FOUND => "there is nothing at this path",
-        StatusCode::METHOD_NOT_ALLOWED => "this path takes the methods that the Allow header names",
-        StatusCode::PAYLOAD_TOO_LARGE => "the request body is larger than this service takes",
-        _ => "the request could not be answered",
-    };
-    let (mut parts, _) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    // A body of known length is there already.
+    let text = body.collect().now_or_never().and_then(Result::ok).map(|text| text.to_bytes());
+    let text = text.and_then(|text| String::from_utf8(text.into()).ok()).filter(|text| !text.is_empty());
+    let detail = text.map_or_else(|| default_detail(status).into(), Cow::Owned);
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::CONTENT_TYPE);
     let mut problem = Problem::new(status, detail);
     problem.headers = parts.headers;
     problem.into_response()
+}
+
+fn default_detail(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "there is nothing at this path",
+        StatusCode::METHOD_NOT_ALLOWED => "this path takes the methods that the Allow header names",
+        _ => "the request could not be answered",
+    }
 }
 
 /// [`axum::Json`] that rejects with a [`Problem`].

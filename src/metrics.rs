@@ -1,27 +1,21 @@
-//! The registry, what the service counts, and the layer that measures requests.
+//! The registry, what the service counts, and how a request is measured.
 //!
 //! Names follow <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/> in Prometheus form.
 
 use std::{
-    convert::Infallible,
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, OnceLock},
-    task::{Context, Poll, ready},
-    time::Instant,
+    time::Duration,
 };
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{Method, StatusCode},
-    response::Response,
+    http::StatusCode,
 };
-use pin_project_lite::pin_project;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector,
 };
-use tower::{Layer, Service};
 
 use crate::shutdown::{Lifecycle, Phase};
 
@@ -176,6 +170,11 @@ impl Metrics {
         &self.0.counters
     }
 
+    /// Requests of this method that are being answered.
+    pub(crate) fn active(&self, method: MethodLabel) -> &IntGauge {
+        &self.0.active[method.0]
+    }
+
     /// Where the service registers metrics of its own.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
@@ -267,145 +266,64 @@ fn gauges(registry: &Registry, name: &str, help: &str, label: &str, values: &[&s
     values.iter().map(|value| family.with_label_values(&[value])).collect()
 }
 
-/// Measures every request that passes: how long until its answer began, and how many are active.
-#[derive(Debug, Clone)]
-pub struct MetricsLayer(Metrics);
-
-impl MetricsLayer {
-    /// Measures into this registry.
-    pub fn new(metrics: &Metrics) -> Self {
-        Self(metrics.clone())
-    }
+/// What a request is measured as.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    method: MethodLabel,
+    route: Option<MatchedPath>,
 }
 
-impl<S> Layer<S> for MetricsLayer {
-    type Service = Measured<S>;
+/// The place of a method among [`METHODS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MethodLabel(usize);
 
-    fn layer(&self, inner: S) -> Measured<S> {
-        Measured { inner, metrics: self.0.clone(), series: Arc::default() }
+impl Measured {
+    pub(crate) fn begin(request: &Request) -> Self {
+        let method = METHODS.iter().position(|known| *known == request.method().as_str());
+        let method = MethodLabel(method.unwrap_or(METHODS.len() - 1));
+        Self { method, route: request.extensions().get::<MatchedPath>().cloned() }
     }
-}
 
-/// What [`MetricsLayer`] makes.
-#[derive(Debug, Clone)]
-pub struct Measured<S> {
-    inner: S,
-    metrics: Metrics,
-    series: Arc<Series>,
+    pub(crate) fn method(&self) -> MethodLabel {
+        self.method
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str)
+    }
+
+    fn histogram(&self, metrics: &Metrics, status: StatusCode) -> Histogram {
+        metrics.0.durations.with_label_values(&[METHODS[self.method.0], self.route(), status.as_str()])
+    }
 }
 
 /// The histograms that one route has used, found again without a lock: axum wraps each route on its own, so
 /// that a handful of slots hold all of its methods and statuses.
 #[derive(Debug, Default)]
-struct Series([OnceLock<(Key, Histogram)>; 16]);
+pub(crate) struct Series([OnceLock<Slot>; 16]);
 
-#[derive(Debug, Clone)]
-struct Key {
-    route: Option<MatchedPath>,
-    method: usize,
+#[derive(Debug)]
+struct Slot {
+    route: String,
+    method: MethodLabel,
     status: StatusCode,
+    histogram: Histogram,
 }
 
 impl Series {
-    fn observe(&self, metrics: &Metrics, key: Key, seconds: f64) {
+    pub(crate) fn observe(&self, metrics: &Metrics, request: &Measured, status: StatusCode, took: Duration) {
+        let seconds = took.as_secs_f64();
         for slot in &self.0 {
-            let (known, histogram) = slot.get_or_init(|| (key.clone(), key.histogram(metrics)));
-            if *known == key {
+            let Slot { route, method, histogram, status: known } = slot.get_or_init(|| Slot {
+                route: request.route().to_owned(),
+                method: request.method,
+                status,
+                histogram: request.histogram(metrics, status),
+            });
+            if (*method, *known, route.as_str()) == (request.method, status, request.route()) {
                 return histogram.observe(seconds);
             }
         }
-        key.histogram(metrics).observe(seconds);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.method == other.method && self.status == other.status && self.route() == other.route()
-    }
-}
-
-impl Key {
-    fn route(&self) -> &str {
-        self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str)
-    }
-
-    fn histogram(&self, metrics: &Metrics) -> Histogram {
-        metrics.0.durations.with_label_values(&[METHODS[self.method], self.route(), self.status.as_str()])
-    }
-}
-
-impl<S> Service<Request> for Measured<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = MeasuredFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let method = method_index(request.method());
-        let active = Active::new(&self.metrics.0.active[method]);
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        MeasuredFuture {
-            started: Instant::now(),
-            method,
-            route,
-            active,
-            metrics: self.metrics.clone(),
-            series: self.series.clone(),
-            inner: self.inner.call(request),
-        }
-    }
-}
-
-fn method_index(method: &Method) -> usize {
-    METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1)
-}
-
-/// Counts a request as active as long as it lives.
-#[derive(Debug)]
-struct Active(IntGauge);
-
-impl Active {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-pin_project! {
-    /// The answer of [`Measured`].
-    #[derive(Debug)]
-    pub struct MeasuredFuture<F> {
-        #[pin]
-        inner: F,
-        started: Instant,
-        method: usize,
-        route: Option<MatchedPath>,
-        active: Active,
-        metrics: Metrics,
-        series: Arc<Series>,
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for MeasuredFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = ready!(this.inner.poll(cx));
-        let key = Key { route: this.route.take(), method: *this.method, status: response.status() };
-        this.series.observe(this.metrics, key, this.started.elapsed().as_secs_f64());
-        Poll::Ready(Ok(response))
+        request.histogram(metrics, status).observe(seconds);
     }
 }

@@ -33,27 +33,27 @@ use crate::{
     shutdown::Drain,
 };
 
-/// What the handlers share. A clone is another handle to the same.
-#[derive(Debug, Clone)]
+/// What the handlers share.
+#[derive(Debug)]
 struct Greeter {
-    about: Arc<About>,
+    about: About,
     token: Option<Secret>,
-    greetings: Arc<AtomicU64>,
+    greetings: AtomicU64,
     drain: Drain,
 }
 
 /// Builds the service: connect to what it needs here. The pod is not ready until this returns.
 pub async fn start(app: App) -> Result<Service, StartError> {
     let greeter = Greeter {
-        about: Arc::new(About::of(&app)),
+        about: About::of(&app),
         token: app.config.api_token.clone(),
-        greetings: Arc::default(),
-        drain: app.drain.clone(),
+        greetings: AtomicU64::new(0),
+        drain: app.drain,
     };
-    Ok(Service::new(router(greeter)))
+    Ok(Service::new(router(Arc::new(greeter))))
 }
 
-fn router(greeter: Greeter) -> Router {
+fn router(greeter: Arc<Greeter>) -> Router {
     let writing = Router::new()
         .route("/greetings", post(greet))
         .route_layer(middleware::from_fn_with_state(greeter.clone(), require_token));
@@ -89,8 +89,8 @@ impl About {
     }
 }
 
-async fn about(State(greeter): State<Greeter>) -> Response {
-    axum::Json(&*greeter.about).into_response()
+async fn about(State(greeter): State<Arc<Greeter>>) -> Response {
+    axum::Json(&greeter.about).into_response()
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,7 +111,7 @@ struct Greeting {
 }
 
 async fn greet(
-    State(greeter): State<Greeter>,
+    State(greeter): State<Arc<Greeter>>,
     Json(guest): Json<Guest>,
 ) -> Result<(StatusCode, Json<Greeting>), Problem> {
     let mut errors = Vec::new();
@@ -131,15 +131,15 @@ async fn greet(
     Ok((StatusCode::CREATED, Json(Greeting { greeting })))
 }
 
-async fn count(State(greeter): State<Greeter>) -> Json<serde_json::Value> {
+async fn count(State(greeter): State<Arc<Greeter>>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "greetings": greeter.greetings.load(Ordering::Relaxed) }))
 }
 
 /// A tick every second until the drain; then a last event that tells the client to come back elsewhere.
-async fn ticks(State(greeter): State<Greeter>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn ticks(State(greeter): State<Arc<Greeter>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     const PERIOD: Duration = Duration::from_secs(1);
     let clock = interval_at(Instant::now(), PERIOD);
-    let ticks = stream::unfold(Some((0_u64, clock, greeter.drain)), async |state| {
+    let ticks = stream::unfold(Some((0_u64, clock, greeter.drain.clone())), async |state| {
         let (tick, mut clock, drain) = state?;
         tokio::select! {
             biased;
@@ -157,7 +157,7 @@ async fn ticks(State(greeter): State<Greeter>) -> Sse<impl Stream<Item = Result<
     Sse::new(ticks).keep_alive(KeepAlive::default())
 }
 
-async fn require_token(State(greeter): State<Greeter>, request: Request, next: Next) -> Response {
+async fn require_token(State(greeter): State<Arc<Greeter>>, request: Request, next: Next) -> Response {
     let Some(token) = &greeter.token else { return next.run(request).await };
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();

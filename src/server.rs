@@ -190,17 +190,20 @@ impl Server {
     }
 
     /// Accepts until the closing phase, then empties the accept queue and closes the listener.
-    pub async fn run(self) {
+    pub fn run(self) -> impl Future<Output = ()> + Send {
         let Self { listener, shared, alive } = self;
-        let _running = Running::new(alive);
-        let _drain_waits_for_the_queue = shared.lifecycle.connection();
-        tokio::select! {
-            biased;
-            () = shared.lifecycle.reached(Phase::Closing) => {}
-            () = shared.accept(&listener) => {}
-        }
-        if let Err(error) = shared.sweep(listener).await {
-            warn!(%error, "the accept queue can't be emptied");
+        // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
+        let guards = (Running::new(alive), shared.lifecycle.connection());
+        async move {
+            let _alive_and_waited_for = guards;
+            tokio::select! {
+                biased;
+                () = shared.lifecycle.reached(Phase::Closing) => {}
+                () = shared.accept(&listener) => {}
+            }
+            if let Err(error) = shared.sweep(listener).await {
+                warn!(%error, "the accept queue can't be emptied");
+            }
         }
     }
 }
@@ -254,7 +257,7 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
         self.lifecycle.count_connection(self.metrics.counters());
-        tokio::spawn(connection::serve(Stream::new(stream, self, slot), self.clone()));
+        tokio::spawn(connection::serve(Box::new(Stream::new(stream, self, slot)), self.clone()));
     }
 
     /// Whether an HTTP/1 answer has to be the last one of its connection: during the drain, and at the cap,

@@ -1,83 +1,102 @@
 //! What a connection is doing, and until when it may go on.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use std::pin::Pin;
-
 use tokio::time::{Instant, Sleep};
 
-use super::{End, LINGER, Limits};
+use super::{End, LINGER, Limits, Shared};
 
-const NEVER: u64 = u64::MAX;
-
-/// Kept up to date by the stream and the requests of one connection; each change is an atomic write.
+/// Kept up to date by the stream and the requests of one connection; each change is an atomic write to memory that
+/// no other connection touches.
 #[derive(Debug)]
 pub(super) struct Activity {
-    born: Instant,
+    pub(super) shared: Arc<Shared>,
     in_flight: AtomicU32,
+    /// Goes up with everything that gives the peer its time anew.
+    turn: AtomicU32,
     used: AtomicBool,
     reading_head: AtomicBool,
+    /// For HTTP/1 alone, where one request comes at a time.
+    body_unread: AtomicBool,
+    write_blocked: AtomicBool,
     closing: AtomicBool,
-    /// When the state began that has no request in flight; milliseconds since `born`, as all times here.
-    since: AtomicU64,
-    /// When the peer stopped taking what we write.
-    blocked: AtomicU64,
+}
+
+/// What the peer is expected to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// To close its side, as we closed ours.
+    Close,
+    /// To read what we write.
+    Read,
+    /// Nothing: it is our turn.
+    Nothing,
+    /// To send the rest of a head.
+    Head,
+    /// To ask, sooner or later.
+    Request,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Self {
-            born: Instant::now(),
+            shared: shared.clone(),
             in_flight: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
             used: AtomicBool::new(false),
             reading_head: AtomicBool::new(false),
+            body_unread: AtomicBool::new(false),
+            write_blocked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            since: AtomicU64::new(0),
-            blocked: AtomicU64::new(NEVER),
         }
-    }
-
-    fn now(&self) -> u64 {
-        self.born.elapsed().as_millis() as u64
     }
 
     /// Bytes came in; between requests they begin a head.
     pub(super) fn bytes_read(&self) {
-        if self.in_flight.load(Relaxed) == 0 && !self.reading_head.swap(true, Relaxed) {
-            self.since.store(self.now(), Relaxed);
+        if self.in_flight.load(Relaxed) == 0 {
+            self.reading_head.store(true, Relaxed);
         }
     }
 
     /// The peer takes no bytes.
     pub(super) fn write_blocked(&self) {
-        let _ = self.blocked.compare_exchange(NEVER, self.now(), Relaxed, Relaxed);
+        self.write_blocked.store(true, Relaxed);
     }
 
     /// The peer took bytes.
     pub(super) fn bytes_written(&self) {
-        if self.blocked.load(Relaxed) != NEVER {
-            self.blocked.store(NEVER, Relaxed);
+        if self.write_blocked.load(Relaxed) {
+            self.write_blocked.store(false, Relaxed);
+            self.turn.fetch_add(1, Relaxed);
         }
     }
 
-    /// Our side is closed; the peer's may follow.
+    /// Our side is closed.
     pub(super) fn closed(&self) {
-        self.since.store(self.now(), Relaxed);
         self.closing.store(true, Relaxed);
     }
 
-    pub(super) fn request_began(&self) {
+    pub(super) fn request_began(&self, has_body: bool) {
         self.in_flight.fetch_add(1, Relaxed);
+        self.turn.fetch_add(1, Relaxed);
         self.reading_head.store(false, Relaxed);
+        self.body_unread.store(has_body, Relaxed);
         self.used.store(true, Relaxed);
     }
 
+    pub(super) fn body_read(&self) {
+        self.body_unread.store(false, Relaxed);
+    }
+
     pub(super) fn request_ended(&self) {
-        self.since.store(self.now(), Relaxed);
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
@@ -86,47 +105,75 @@ impl Activity {
         self.used.load(Relaxed)
     }
 
-    /// Whether nothing would be lost if the connection ended now.
-    pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.load(Relaxed) == 0 && !self.reading_head.load(Relaxed)
+    /// Whether the latest request has a body that was not read to its end.
+    pub(super) fn is_body_unread(&self) -> bool {
+        self.body_unread.load(Relaxed)
     }
 
-    /// When the peer's time is up, and for what; `None` while it is our turn.
-    fn deadline(&self, limits: &Limits) -> Option<(Instant, End)> {
-        let at = |millis: u64, limit: Duration| self.born + Duration::from_millis(millis) + limit;
-        let since = self.since.load(Relaxed);
-        let blocked = self.blocked.load(Relaxed);
+    /// Whether nothing would be lost if the connection ended now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.expected() == Expected::Request
+    }
+
+    fn expected(&self) -> Expected {
         if self.closing.load(Relaxed) {
-            Some((at(since, LINGER), End::Done))
-        } else if blocked != NEVER {
-            Some((at(blocked, limits.stall), End::Stalled))
+            Expected::Close
+        } else if self.write_blocked.load(Relaxed) {
+            Expected::Read
         } else if self.in_flight.load(Relaxed) > 0 {
-            None
+            Expected::Nothing
         } else if self.reading_head.load(Relaxed) {
-            Some((at(since, limits.head), End::Head))
+            Expected::Head
         } else {
-            Some((at(since, limits.idle), End::Idle))
+            Expected::Request
         }
+    }
+}
+
+/// Watches that the peer does what is expected of it, each in its time.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    activity: &'a Activity,
+    timer: Pin<&'a mut Sleep>,
+    seen: (Expected, u32),
+    since: Instant,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>) -> Self {
+        Self { activity, timer, seen: (Expected::Nothing, 0), since: Instant::now() }
     }
 
     /// Ready when the peer's time is up. To be polled after the connection, so that it sees what the connection
-    /// has just done: the timer is touched only when the deadline moves closer, or when it goes off.
-    pub(super) fn poll_expired(
-        &self,
-        cx: &mut Context<'_>,
-        mut timer: Pin<&mut Sleep>,
-        limits: &Limits,
-    ) -> Poll<End> {
-        let Some((deadline, end)) = self.deadline(limits) else { return Poll::Pending };
-        if deadline < timer.deadline() {
-            timer.as_mut().reset(deadline);
+    /// has just done. The timer is touched only when the deadline moves closer, or when it goes off.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = (self.activity.expected(), self.activity.turn.load(Relaxed));
+        if now != self.seen {
+            self.seen = now;
+            self.since = Instant::now();
+        }
+        let Some((limit, end)) = allowance(now.0, &self.activity.shared.limits) else { return Poll::Pending };
+        let deadline = self.since + limit;
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
         }
         loop {
-            ready!(timer.as_mut().poll(cx));
-            if timer.deadline() >= deadline {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= deadline {
                 return Poll::Ready(end);
             }
-            timer.as_mut().reset(deadline);
+            self.timer.as_mut().reset(deadline);
         }
+    }
+}
+
+/// How long the peer has, and how the connection ends if that is not enough.
+fn allowance(expected: Expected, limits: &Limits) -> Option<(Duration, End)> {
+    match expected {
+        Expected::Close => Some((LINGER, End::Done)),
+        Expected::Read => Some((limits.stall, End::Stalled)),
+        Expected::Nothing => None,
+        Expected::Head => Some((limits.head, End::Head)),
+        Expected::Request => Some((limits.idle, End::Idle)),
     }
 }

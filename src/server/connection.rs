@@ -1,6 +1,7 @@
 //! One connection from its first byte to its end: deadlines, and its part in the drain.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::{Body, Bytes},
     http::{HeaderValue, Response, StatusCode, Version, header},
     routing::future::RouteFuture,
@@ -27,7 +29,11 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{End, LINGER, Protocol, Shared, activity::Activity, stream::Stream};
+use super::{
+    End, LINGER, Protocol, Shared,
+    activity::{Activity, Watch},
+    stream::Stream,
+};
 use crate::{
     error::{self, Problem},
     shutdown::Phase,
@@ -36,13 +42,17 @@ use crate::{
 /// How often an HTTP/2 peer is asked whether it is still there; it has the stall limit to answer.
 const H2_PING: Duration = Duration::from_secs(20);
 
+// What is rare or moves about is boxed below: each idle connection keeps all of this in memory.
+
 /// Serves a connection and counts its end.
-pub(super) async fn serve(stream: Stream, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: Box<Stream>, shared: Arc<Shared>) {
+    // The stream has a token of its own, but that is gone before the end is counted, and the report is then wrong.
+    let _drain_waits_for_the_count = shared.lifecycle.connection();
     let end = run(stream, &shared).await;
     shared.metrics.counters().ended[end as usize].inc();
 }
 
-async fn run(mut stream: Stream, shared: &Arc<Shared>) -> End {
+async fn run(mut stream: Box<Stream>, shared: &Arc<Shared>) -> End {
     let stopped = shared.lifecycle.reached(Phase::Stopped);
     let protocol = tokio::select! {
         protocol = stream.protocol() => protocol,
@@ -57,17 +67,18 @@ async fn run(mut stream: Stream, shared: &Arc<Shared>) -> End {
     }
 }
 
-async fn http1(stream: Stream, shared: &Arc<Shared>) -> End {
+async fn http1(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
     let activity = stream.activity().clone();
     let mut connection = http1::Builder::new()
         // Its clock would also run between requests; ours tells the two apart.
         .header_read_timeout(None)
         // A client that has sent its request may close its side and still be owed the answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), Requests::new(shared, &activity))
+        .serve_connection(TokioIo::new(stream), Requests::new(&activity))
         .with_upgrades();
-    let mut timer = pin!(sleep(shared.limits.idle));
-    let expired = poll_fn(|cx| activity.poll_expired(cx, timer.as_mut(), &shared.limits));
+    let timer = pin!(sleep(shared.limits.idle));
+    let mut watch = Watch::new(&activity, timer);
+    let expired = poll_fn(|cx| watch.poll_expired(cx));
     let end = tokio::select! {
         biased;
         result = &mut connection => if result.is_ok() { End::Done } else { End::Failed },
@@ -79,16 +90,16 @@ async fn http1(stream: Stream, shared: &Arc<Shared>) -> End {
     match end {
         End::Idle => {
             Pin::new(&mut connection).graceful_shutdown();
-            let _ = timeout(LINGER, connection).await;
+            let _ = timeout(LINGER, &mut connection).await;
         }
         End::LetGo => {
             Pin::new(&mut connection).graceful_shutdown();
             // Once is enough to close our side, and there is no time for more.
-            let _ = timeout(Duration::ZERO, connection).await;
+            let _ = timeout(Duration::ZERO, &mut connection).await;
         }
         End::Done => return if connection.into_parts().is_some() { end } else { End::Upgraded },
-        End::Head => hang_up(connection.into_parts(), &slow_head()).await,
-        End::Failed => hang_up(connection.into_parts(), "").await,
+        End::Head => Box::pin(hang_up(connection.into_parts(), &slow_head())).await,
+        End::Failed => Box::pin(hang_up(connection.into_parts(), "")).await,
         _ => {}
     }
     end
@@ -107,7 +118,7 @@ fn slow_head() -> String {
 }
 
 /// Says a last word, and closes without destroying it.
-async fn hang_up<S>(parts: Option<http1::Parts<TokioIo<Stream>, S>>, last_word: &str) {
+async fn hang_up<S>(parts: Option<http1::Parts<TokioIo<Box<Stream>>, S>>, last_word: &str) {
     let Some(parts) = parts else { return };
     let mut stream = parts.io.into_inner();
     let goodbye = async {
@@ -118,22 +129,23 @@ async fn hang_up<S>(parts: Option<http1::Parts<TokioIo<Stream>, S>>, last_word: 
     let _ = timeout(LINGER, goodbye).await;
 }
 
-async fn http2(stream: Stream, shared: &Arc<Shared>) -> End {
+async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
     let activity = stream.activity().clone();
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(shared.limits.stall)
-            .serve_connection(TokioIo::new(stream), Requests::new(shared, &activity))
+            .serve_connection(TokioIo::new(stream), Requests::new(&activity))
     );
-    let mut timer = pin!(sleep(shared.limits.idle));
+    let timer = pin!(sleep(shared.limits.idle));
+    let mut watch = Watch::new(&activity, timer);
     let mut goaway_due = pin!(goaway_due(shared, &activity));
     let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
     let mut told = false;
     let mut end = End::Done;
     loop {
-        let expired = poll_fn(|cx| match activity.poll_expired(cx, timer.as_mut(), &shared.limits) {
+        let expired = poll_fn(|cx| match watch.poll_expired(cx) {
             // It has been told, and leaves when it has its answers; pings find out when it is dead.
             Poll::Ready(End::Idle) if told => Poll::Pending,
             expired => expired,
@@ -169,13 +181,15 @@ async fn goaway_due(shared: &Shared, activity: &Activity) {
 /// The router as hyper calls it: counts each request, and keeps it in flight until its answer is sent.
 #[derive(Debug)]
 struct Requests {
-    shared: Arc<Shared>,
+    // Each connection has its own, in a cell, because to clone it for each request is an atomic operation on
+    // memory that all threads share.
+    router: RefCell<Router>,
     activity: Arc<Activity>,
 }
 
 impl Requests {
-    fn new(shared: &Arc<Shared>, activity: &Arc<Activity>) -> Self {
-        Self { shared: shared.clone(), activity: activity.clone() }
+    fn new(activity: &Arc<Activity>) -> Self {
+        Self { router: RefCell::new(activity.shared.router.clone()), activity: activity.clone() }
     }
 }
 
@@ -185,12 +199,19 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
     type Future = Answering;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
-        self.shared.lifecycle.count_request(self.shared.metrics.counters());
-        let http1 = request.version() <= Version::HTTP_11;
+        let shared = &self.activity.shared;
+        shared.lifecycle.count_request(shared.metrics.counters());
+        let version = request.version();
+        let http1 = version <= Version::HTTP_11;
+        let has_body = !request.body().is_end_stream();
+        let request = request.map(|body| match has_body && http1 {
+            true => Body::new(Upload { body, activity: self.activity.clone() }),
+            false => Body::new(body),
+        });
         Answering {
-            in_flight: Some(InFlight::new(&self.activity)),
-            shared: http1.then(|| self.shared.clone()),
-            future: self.shared.router.clone().call(request.map(Body::new)),
+            in_flight: Some(InFlight::new(&self.activity, has_body)),
+            version,
+            future: self.router.borrow_mut().call(request),
         }
     }
 }
@@ -200,8 +221,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
 struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.request_began();
+    fn new(activity: &Arc<Activity>, has_body: bool) -> Self {
+        activity.request_began(has_body);
         Self(activity.clone())
     }
 }
@@ -213,13 +234,46 @@ impl Drop for InFlight {
 }
 
 pin_project! {
+    /// The body of an HTTP/1 request, which says when it has been read.
+    struct Upload {
+        #[pin]
+        body: Incoming,
+        activity: Arc<Activity>,
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.activity.body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
     /// An answer on its way.
     struct Answering {
         #[pin]
         future: RouteFuture<Infallible>,
         in_flight: Option<InFlight>,
-        // For HTTP/1, where an answer can be the last one of its connection.
-        shared: Option<Arc<Shared>>,
+        version: Version,
     }
 }
 
@@ -229,11 +283,17 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.future.poll(cx));
-        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !upgrade && this.shared.as_ref().is_some_and(|shared| shared.is_last_answer()) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         let in_flight = this.in_flight.take();
+        let is_last = in_flight.as_ref().is_some_and(|InFlight(activity)| {
+            // hyper closes when it would have to read a body to its end that the handler left unread.
+            activity.is_body_unread() || activity.shared.is_last_answer()
+        });
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_last && !upgrade && *this.version <= Version::HTTP_11 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
+            *response.version_mut() = *this.version;
+        }
         Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
     }
 }

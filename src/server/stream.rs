@@ -15,7 +15,6 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Protocol, Shared, activity::Activity};
-use crate::metrics::Metrics;
 
 /// What an HTTP/2 client says first, RFC 9113 section 3.4.
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -27,7 +26,6 @@ pub(super) struct Stream {
     first: First,
     activity: Arc<Activity>,
     shut_down: bool,
-    metrics: Metrics,
     protocol: Protocol,
     _slot: Option<OwnedSemaphorePermit>,
     _drain_waits: TaskTrackerToken,
@@ -42,7 +40,7 @@ struct First {
 }
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream, shared: &Shared, slot: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(tcp: TcpStream, shared: &Arc<Shared>, slot: Option<OwnedSemaphorePermit>) -> Self {
         // An answer must not wait for the acknowledgement of the one before; without it we are only slower.
         let _ = tcp.set_nodelay(true);
         let protocol = Protocol::Undecided;
@@ -50,9 +48,8 @@ impl Stream {
         Self {
             tcp,
             first: First::default(),
-            activity: Arc::new(Activity::new()),
+            activity: Arc::new(Activity::new(shared)),
             shut_down: false,
-            metrics: shared.metrics.clone(),
             protocol,
             _slot: slot,
             _drain_waits: shared.lifecycle.connection(),
@@ -91,7 +88,7 @@ impl Stream {
     }
 
     fn become_protocol(&mut self, protocol: Protocol) {
-        let open = &self.metrics.counters().open;
+        let open = &self.activity.shared.metrics.counters().open;
         open[self.protocol as usize].dec();
         open[protocol as usize].inc();
         self.protocol = protocol;
@@ -100,7 +97,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.metrics.counters().open[self.protocol as usize].dec();
+        self.activity.shared.metrics.counters().open[self.protocol as usize].dec();
     }
 }
 

@@ -1,25 +1,92 @@
 //! A service that misbehaves on request: what the tests need and `landfall` itself must not have.
+//!
+//! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
+//! for a clock. `TESTBED_START`, `TESTBED_TASK` and `TESTBED_CLEANUP`, set to anything, hold the start, a
+//! background task that has been asked to finish, and the clean-up.
 
-use std::{io, process::ExitCode, thread, time::Duration};
+use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
-use axum::{Router, extract::Path, routing::get};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use futures_util::stream;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use landfall::{
     app::{self, App, Service, StartError},
-    shutdown::Signals,
+    shutdown::{Drain, Signals},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
+use tracing::info;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     Ok(app::run(Signals::register()?, start).await)
 }
 
-async fn start(_app: App) -> Result<Service, StartError> {
-    Ok(Service::new(
-        Router::new()
-            .route("/panic", get(panics))
-            .route("/block/{ms}", get(block))
-            .route("/slow/{ms}", get(slow)),
-    ))
+#[derive(Clone)]
+struct Testbed {
+    released: Arc<Notify>,
+    drain: Drain,
+}
+
+impl Testbed {
+    async fn held(&self) {
+        let released = self.released.notified();
+        tokio::pin!(released);
+        released.as_mut().enable();
+        info!("held");
+        released.await;
+    }
+}
+
+async fn start(app: App) -> Result<Service, StartError> {
+    let mut release = signal(SignalKind::user_defined1())?;
+    let testbed = Testbed { released: Arc::default(), drain: app.drain };
+    let released = testbed.released.clone();
+    tokio::spawn(async move {
+        while release.recv().await.is_some() {
+            released.notify_waiters();
+        }
+    });
+    if env::var_os("TESTBED_START").is_some() {
+        testbed.held().await;
+    }
+    if env::var_os("TESTBED_TASK").is_some() {
+        testbed.drain.spawn(work(testbed.clone()));
+    }
+    let router = Router::new()
+        .route("/panic", get(panics))
+        .route("/block/{ms}", get(block))
+        .route("/held", get(held))
+        .route("/endless", get(endless))
+        .route("/mirror", post(mirror))
+        .route("/echo", get(echo))
+        .route("/echo/untracked", get(echo_untracked))
+        .with_state(testbed.clone());
+    Ok(Service::new(router).with_cleanup(clean_up(testbed)))
+}
+
+async fn work(testbed: Testbed) {
+    testbed.drain.asked().await;
+    testbed.held().await;
+    info!("worked");
+}
+
+async fn clean_up(testbed: Testbed) {
+    if env::var_os("TESTBED_CLEANUP").is_some() {
+        testbed.held().await;
+    }
+    info!("cleaned up");
 }
 
 async fn panics() -> String {
@@ -27,12 +94,65 @@ async fn panics() -> String {
 }
 
 /// Holds a worker thread, as a handler does that computes or waits without `await`.
-async fn block(Path(ms): Path<u64>) -> String {
+async fn block(Path(ms): Path<u64>) -> &'static str {
     thread::sleep(Duration::from_millis(ms));
-    "blocked\n".to_owned()
+    "blocked\n"
 }
 
-async fn slow(Path(ms): Path<u64>) -> String {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    "slow\n".to_owned()
+async fn held(State(testbed): State<Testbed>) -> &'static str {
+    testbed.held().await;
+    "released\n"
+}
+
+async fn endless() -> Body {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&ZEROS))))
+}
+
+/// Answers a body with itself while it comes.
+async fn mirror(body: Body) -> Body {
+    body
+}
+
+/// Switches to a protocol of lines that come back, and of one that says `bye` when the process is asked to stop;
+/// the client ends it.
+async fn echo(State(Testbed { drain, .. }): State<Testbed>, mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    drain.spawn(converse(upgrade, drain.clone()));
+    switch()
+}
+
+/// As [`echo`], by a handler that does not hand its task to the drain.
+async fn echo_untracked(State(Testbed { drain, .. }): State<Testbed>, mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(converse(upgrade, drain));
+    switch()
+}
+
+fn switch() -> Response {
+    (StatusCode::SWITCHING_PROTOCOLS, [(header::CONNECTION, "upgrade"), (header::UPGRADE, "echo")])
+        .into_response()
+}
+
+async fn converse(upgrade: OnUpgrade, drain: Drain) {
+    let Ok(upgraded) = upgrade.await else { return };
+    // The client may leave when it likes.
+    let _ = echo_lines(TokioIo::new(upgraded), drain).await;
+}
+
+async fn echo_lines(mut client: TokioIo<Upgraded>, drain: Drain) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = drain.asked(), if !told => {
+                told = true;
+                client.write_all(b"bye\n").await?;
+            }
+            count = client.read(&mut buffer) => match count? {
+                0 => return Ok(()),
+                count => client.write_all(&buffer[..count]).await?,
+            },
+        }
+    }
 }

@@ -1,0 +1,195 @@
+//! The custom resources in use, as far as the rules read them: a field that is not here is refused.
+//!
+//! This is the check that needs no schema; with the CRDs at hand [`crate::schema::Crds`] checks every field.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One object of a custom resource.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Object<S> {
+    /// The group and the version.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// Name, namespace and labels.
+    pub metadata: ObjectMeta,
+    /// What is asked for.
+    pub spec: S,
+}
+
+/// A custom resource whose kind this project uses.
+#[derive(Debug)]
+#[allow(missing_docs)] // Each is named as its kind.
+pub enum Custom {
+    PodMonitor(Object<PodMonitor>),
+    PrometheusRule(Object<PrometheusRule>),
+    HttpRoute(Object<HttpRoute>),
+    Certificate(Object<Certificate>),
+    Issuer(Object<Issuer>),
+    ExternalSecret(Object<ExternalSecret>),
+    SealedSecret(Object<SealedSecret>),
+    ScaledObject(Object<ScaledObject>),
+    VerticalPodAutoscaler(Object<VerticalPodAutoscaler>),
+    DestinationRule(Object<DestinationRule>),
+    VirtualService(Object<VirtualService>),
+    Application(Object<Application>),
+    GitRepository(Object<GitRepository>),
+    FluxKustomization(Object<FluxKustomization>),
+}
+
+impl Custom {
+    /// Reads an object; the error names the field, or the kind when it is none of those above.
+    pub fn read(value: &Value) -> Result<Self, String> {
+        let text = |key| value.get(key).and_then(Value::as_str).unwrap_or_default();
+        macro_rules! read {
+            ($variant:ident) => {
+                serde_json::from_value(value.clone()).map(Custom::$variant).map_err(|e| e.to_string())
+            };
+        }
+        match (text("apiVersion"), text("kind")) {
+            ("monitoring.coreos.com/v1", "PodMonitor") => read!(PodMonitor),
+            ("monitoring.coreos.com/v1", "PrometheusRule") => read!(PrometheusRule),
+            ("gateway.networking.k8s.io/v1", "HTTPRoute") => read!(HttpRoute),
+            ("cert-manager.io/v1", "Certificate") => read!(Certificate),
+            ("cert-manager.io/v1", "Issuer") => read!(Issuer),
+            ("external-secrets.io/v1", "ExternalSecret") => read!(ExternalSecret),
+            ("bitnami.com/v1alpha1", "SealedSecret") => read!(SealedSecret),
+            ("keda.sh/v1alpha1", "ScaledObject") => read!(ScaledObject),
+            ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler") => read!(VerticalPodAutoscaler),
+            ("networking.istio.io/v1", "DestinationRule") => read!(DestinationRule),
+            ("networking.istio.io/v1", "VirtualService") => read!(VirtualService),
+            ("argoproj.io/v1alpha1", "Application") => read!(Application),
+            ("source.toolkit.fluxcd.io/v1", "GitRepository") => read!(GitRepository),
+            ("kustomize.toolkit.fluxcd.io/v1", "Kustomization") => read!(FluxKustomization),
+            (version, kind) => Err(format!("{version} {kind}: a deprecated or unknown API")),
+        }
+    }
+}
+
+macro_rules! specs {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[allow(missing_docs)] // The fields are documented where the resource is.
+        pub struct $name { $($(#[$attr])* pub $field: $type),* }
+    )*};
+}
+
+specs! {
+    /// Which pods Prometheus scrapes, and where.
+    PodMonitor { job_label: String, selector: LabelSelector, pod_metrics_endpoints: Vec<Endpoint> }
+    /// One port to scrape.
+    Endpoint { port: String, path: String, interval: String, scrape_timeout: String }
+    /// Alerts.
+    PrometheusRule { groups: Vec<Group> }
+    /// Alerts that are evaluated together.
+    Group { name: String, rules: Vec<Alert> }
+    /// One alert.
+    Alert {
+        alert: String,
+        expr: String,
+        r#for: String,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+    }
+    /// Requests of a host, and the Services that answer them.
+    HttpRoute { parent_refs: Vec<ParentRef>, hostnames: Vec<String>, rules: Vec<HttpRule> }
+    /// The Gateway that a route hangs on.
+    ParentRef { name: String, namespace: String }
+    /// Requests of one kind.
+    HttpRule { matches: Vec<Value>, timeouts: Timeouts, backend_refs: Vec<BackendRef> }
+    /// How long a request may take.
+    Timeouts { request: String, backend_request: Option<String> }
+    /// A Service, and its share of the requests.
+    BackendRef { name: String, port: i32, weight: Option<i32> }
+    /// A certificate, and the Secret it is kept in.
+    Certificate { secret_name: String, dns_names: Vec<String>, issuer_ref: IssuerRef, private_key: Value }
+    /// Who signs.
+    IssuerRef { kind: String, name: String }
+    /// A certificate authority.
+    Issuer { acme: Value }
+    /// A Secret that is read from a store.
+    ExternalSecret {
+        refresh_interval: String,
+        secret_store_ref: Value,
+        target: SecretTarget,
+        data: Vec<SecretData>,
+    }
+    /// The Secret that is made.
+    SecretTarget { name: String, creation_policy: String }
+    /// One key of it.
+    SecretData { secret_key: String, remote_ref: Value }
+    /// A Secret that only the cluster can read.
+    SealedSecret { encrypted_data: BTreeMap<String, String>, template: SecretTemplate }
+    /// The Secret that is made.
+    SecretTemplate { metadata: SecretName }
+    /// Its name.
+    SecretName { name: String, labels: BTreeMap<String, String> }
+    /// What KEDA scales, and by what.
+    ScaledObject {
+        scale_target_ref: ScaleTarget,
+        min_replica_count: i32,
+        max_replica_count: i32,
+        triggers: Vec<Trigger>,
+        advanced: Value,
+    }
+    /// A Deployment.
+    ScaleTarget { name: String }
+    /// One measure.
+    Trigger { r#type: String, metric_type: Option<String>, metadata: BTreeMap<String, String> }
+    /// Recommended requests.
+    VerticalPodAutoscaler { target_ref: TargetRef, update_policy: UpdatePolicy, resource_policy: Value }
+    /// A Deployment.
+    TargetRef { api_version: String, kind: String, name: String }
+    /// Whether a recommendation is carried out.
+    UpdatePolicy { update_mode: String }
+    /// How the mesh's clients treat a host.
+    DestinationRule { host: String, traffic_policy: TrafficPolicy }
+    /// Their connections.
+    TrafficPolicy { connection_pool: ConnectionPool }
+    /// Their connections.
+    ConnectionPool { http: HttpPool }
+    /// How long an idle one is kept.
+    HttpPool { idle_timeout: String }
+    /// Requests of a host, and the Services that answer them.
+    VirtualService { hosts: Vec<String>, http: Vec<IstioRoute> }
+    /// Requests of one kind.
+    IstioRoute { route: Vec<IstioDestination>, timeout: String }
+    /// A Service, and its share of the requests.
+    IstioDestination { destination: IstioHost, weight: i32 }
+    /// A Service.
+    IstioHost { host: String, port: IstioPort }
+    /// A port of it.
+    IstioPort { number: i32 }
+    /// What Argo CD applies.
+    Application { project: String, source: AppSource, destination: Value, sync_policy: Value }
+    /// Where it is kept.
+    AppSource {
+        #[serde(rename = "repoURL")]
+        repo_url: String,
+        target_revision: String,
+        path: String,
+    }
+    /// Where Flux reads.
+    GitRepository { url: String, r#ref: Value, interval: String }
+    /// What Flux applies.
+    FluxKustomization {
+        source_ref: SourceRef,
+        path: String,
+        interval: String,
+        retry_interval: String,
+        timeout: String,
+        prune: bool,
+        wait: bool,
+        #[serde(default)]
+        suspend: bool,
+    }
+    /// A GitRepository.
+    SourceRef { kind: String, name: String }
+}

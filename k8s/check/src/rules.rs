@@ -1,0 +1,73 @@
+//! What must hold in every rendered kustomization, one function each.
+
+mod drain;
+mod identity;
+mod pods;
+mod scaling;
+mod traffic;
+
+use crate::Rendered;
+
+/// One rule: its name, where it holds, and what it finds.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// As the tests and `docs/decisions.md` name it.
+    pub name: &'static str,
+    /// Whether it also holds for the base, which has no namespace, no host and no ingress class.
+    pub in_base: bool,
+    check: fn(&Rendered) -> Vec<String>,
+}
+
+impl Rule {
+    /// What breaks the rule, a sentence each; empty when nothing does.
+    pub fn check(&self, rendered: &Rendered) -> Vec<String> {
+        (self.check)(rendered)
+    }
+}
+
+const fn everywhere(name: &'static str, check: fn(&Rendered) -> Vec<String>) -> Rule {
+    Rule { name, in_base: true, check }
+}
+
+const fn overlays(name: &'static str, check: fn(&Rendered) -> Vec<String>) -> Rule {
+    Rule { name, in_base: false, check }
+}
+
+/// All of them.
+pub const RULES: &[Rule] = &[
+    // A pod by itself.
+    everywhere("restricted", pods::restricted),
+    everywhere("uid-above-10000", pods::ids),
+    everywhere("read-only-root", pods::read_only),
+    everywhere("resources", pods::resources),
+    everywhere("fixed-image", pods::fixed_image),
+    everywhere("probes", pods::probes),
+    everywhere("hooks", pods::hooks),
+    everywhere("no-service-links", pods::no_service_links),
+    everywhere("environment", pods::environment),
+    everywhere("spread", pods::spread),
+    // The durations.
+    everywhere("grace-covers-drain", drain::grace),
+    everywhere("delay-covers-lag", drain::delay),
+    everywhere("timeout-covers-keep-alive", drain::keep_alive),
+    // The number of pods.
+    everywhere("one-owner-of-replicas", scaling::owner),
+    everywhere("autoscaler", scaling::autoscaler),
+    everywhere("disruption-budget", scaling::budget),
+    everywhere("rollout-proceeds", scaling::rollout),
+    everywhere("quota-has-room", scaling::quota),
+    // Who reaches whom.
+    everywhere("service-selects", traffic::services),
+    everywhere("selectors-disjoint", traffic::disjoint),
+    everywhere("tracks-alike", pods::alike),
+    everywhere("routes", traffic::routes),
+    overlays("public-host", traffic::public_host),
+    everywhere("network-policy", traffic::policy),
+    everywhere("scrape", traffic::scrape),
+    // Names.
+    everywhere("labels", identity::labels),
+    everywhere("references", identity::references),
+    everywhere("no-token", identity::no_token),
+    everywhere("no-secret-in-config", identity::no_secret_in_config),
+    overlays("namespace", identity::namespace),
+];

@@ -1,0 +1,219 @@
+//! Names: labels, references, accounts, namespaces, and what must not stand in a ConfigMap.
+
+use std::collections::BTreeSet;
+
+use crate::{Rendered, custom::Custom};
+
+/// The labels that every object carries.
+const EVERY: &[&str] = &["app.kubernetes.io/name"];
+/// Those that workloads carry besides, on themselves and on their pods.
+const WORKLOAD: &[&str] = &[
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/managed-by",
+];
+
+/// The recommended labels, `instance` being the name of the workload itself unless it is a colour.
+pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (kind, metadata) in &rendered.every {
+        let labels = metadata.labels.clone().unwrap_or_default();
+        for key in EVERY.iter().filter(|key| !labels.contains_key(**key)) {
+            faults.push(format!("{kind} {:?}: no label {key}", metadata.name));
+        }
+    }
+    for workload in rendered.workloads() {
+        let own = workload.deployment.metadata.labels.clone().unwrap_or_default();
+        for key in WORKLOAD {
+            if !own.contains_key(*key) || !workload.labels.contains_key(*key) {
+                faults.push(format!("{}: no label {key}, on itself or on its pods", workload.name));
+            }
+        }
+    }
+    faults
+}
+
+/// What is named exists, or is made by an object that is here, or may be absent.
+pub(super) fn references(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut secrets = BTreeSet::new();
+    let mut certificates = BTreeSet::new();
+    for custom in &rendered.custom {
+        match custom {
+            Custom::ExternalSecret(secret) => secrets.insert(secret.spec.target.name.as_str()),
+            Custom::SealedSecret(secret) => secrets.insert(secret.spec.template.metadata.name.as_str()),
+            Custom::Certificate(certificate) => certificates.insert(certificate.spec.secret_name.as_str()),
+            _ => false,
+        };
+    }
+    let names = |kind: &str| -> BTreeSet<&str> {
+        rendered.every.iter().filter(|(k, _)| k == kind).filter_map(|(_, m)| m.name.as_deref()).collect()
+    };
+    for workload in rendered.workloads() {
+        let mut asked = BTreeSet::new();
+        for from in workload.container.env_from.iter().flatten() {
+            if let Some(map) = &from.config_map_ref
+                && rendered.config_map(&map.name).is_none()
+            {
+                faults.push(format!("{}: no ConfigMap {}", workload.name, map.name));
+            }
+            if let Some(secret) = &from.secret_ref {
+                asked.insert(secret.name.as_str());
+                if secret.optional != Some(true) && !secrets.contains(secret.name.as_str()) {
+                    faults.push(format!(
+                        "{}: nothing makes the Secret {}, and it may not be absent",
+                        workload.name, secret.name
+                    ));
+                }
+            }
+        }
+        let mounted: BTreeSet<_> =
+            workload.container.volume_mounts.iter().flatten().map(|mount| mount.name.as_str()).collect();
+        let volumes: BTreeSet<_> =
+            workload.pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+        for name in mounted.symmetric_difference(&volumes) {
+            faults.push(format!("{}: volume {name} is not both declared and mounted", workload.name));
+        }
+        for secret in workload.pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()) {
+            let name = secret.secret_name.as_deref().unwrap_or_default();
+            asked.insert(name);
+            if secret.optional != Some(true) && !secrets.contains(name) {
+                faults.push(format!(
+                    "{}: nothing makes the Secret {name}, and it may not be absent",
+                    workload.name
+                ));
+            }
+        }
+        for secret in secrets.difference(&asked) {
+            faults.push(format!("{}: does not read the Secret {secret} that is made", workload.name));
+        }
+        for variable in
+            workload.container.env.iter().flatten().filter(|variable| variable.name.ends_with("_FILE"))
+        {
+            let value = variable.value.as_deref().unwrap_or_default();
+            if !workload
+                .container
+                .volume_mounts
+                .iter()
+                .flatten()
+                .any(|mount| value.starts_with(&mount.mount_path))
+            {
+                faults.push(format!("{}: nothing is mounted at {value}", workload.name));
+            }
+        }
+    }
+    let of_ingress: BTreeSet<&str> = rendered
+        .ingresses
+        .iter()
+        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()))
+        .filter_map(|tls| tls.secret_name.as_deref())
+        .collect();
+    if !rendered.ingresses.is_empty() {
+        for certificate in certificates.difference(&of_ingress) {
+            faults.push(format!("Certificate: no Ingress uses the Secret {certificate}"));
+        }
+    }
+    let issuers = names("Issuer");
+    let repositories = names("GitRepository");
+    for custom in &rendered.custom {
+        match custom {
+            Custom::Certificate(certificate)
+                if certificate.spec.issuer_ref.kind == "Issuer"
+                    && !issuers.contains(certificate.spec.issuer_ref.name.as_str()) =>
+            {
+                faults.push(format!("Certificate: no Issuer {}", certificate.spec.issuer_ref.name));
+            }
+            Custom::FluxKustomization(flux) => {
+                if !repositories.contains(flux.spec.source_ref.name.as_str()) {
+                    faults.push(format!("Kustomization: no GitRepository {}", flux.spec.source_ref.name));
+                }
+                faults.extend(no_overlay(&flux.spec.path));
+            }
+            Custom::Application(application) => faults.extend(no_overlay(&application.spec.source.path)),
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn no_overlay(path: &str) -> Option<String> {
+    let overlay = path
+        .trim_start_matches("./")
+        .strip_prefix("k8s/")
+        .map(|inner| crate::render::root().join(inner).join("kustomization.yaml"));
+    (!overlay.is_some_and(|file| file.exists())).then(|| format!("no kustomization at {path}"))
+}
+
+/// An account of its own that exists, and no token, neither by the account nor by the pod.
+pub(super) fn no_token(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    for workload in rendered.workloads() {
+        let name = workload.pod.service_account_name.as_deref().unwrap_or("default");
+        match rendered.accounts.iter().find(|account| account.metadata.name.as_deref() == Some(name)) {
+            None => faults.push(format!("{}: no ServiceAccount {name}", workload.name)),
+            Some(account) if account.automount_service_account_token != Some(false) => {
+                faults.push(format!("ServiceAccount {name}: hands out a token"))
+            }
+            Some(_) => {}
+        }
+        if workload.pod.automount_service_account_token != Some(false) {
+            faults.push(format!("{}: mounts a token", workload.name));
+        }
+    }
+    faults
+}
+
+/// Nothing in a ConfigMap, and no value in the environment, whose name says that it is secret.
+pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
+    let secret = |name: &str| {
+        let name = name.to_uppercase();
+        !name.ends_with("_FILE")
+            && ["TOKEN", "SECRET", "PASSWORD", "PRIVATE", "CREDENTIAL"].iter().any(|word| name.contains(word))
+    };
+    let mut faults = Vec::new();
+    for map in &rendered.config_maps {
+        for (key, _) in map.data.iter().flatten().filter(|(key, _)| secret(key)) {
+            faults.push(format!("ConfigMap {:?}: {key} belongs in a Secret", map.metadata.name));
+        }
+    }
+    for workload in rendered.workloads() {
+        for variable in
+            workload.container.env.iter().flatten().filter(|v| v.value.is_some() && secret(&v.name))
+        {
+            faults.push(format!("{}: {} belongs in a Secret", workload.name, variable.name));
+        }
+    }
+    faults
+}
+
+/// Everything in one namespace, which is not `default`; where the namespace itself is here, it enforces
+/// `restricted`.
+pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
+    for (kind, metadata) in rendered.every.iter().filter(|(kind, _)| kind != "Namespace") {
+        match metadata.namespace.as_deref() {
+            None | Some("default") => {
+                faults.push(format!("{kind} {:?}: in no namespace of its own", metadata.name))
+            }
+            Some(name) => {
+                used.insert(name);
+            }
+        }
+    }
+    if used.len() > 1 {
+        faults.push(format!("several namespaces: {used:?}"));
+    }
+    for namespace in &rendered.namespaces {
+        let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        if !used.contains(name) {
+            faults.push(format!("Namespace {name}: nothing is in it"));
+        }
+        let labels = namespace.metadata.labels.clone().unwrap_or_default();
+        if labels.get("pod-security.kubernetes.io/enforce").map(String::as_str) != Some("restricted") {
+            faults.push(format!("Namespace {name}: does not enforce restricted pod security"));
+        }
+    }
+    faults
+}

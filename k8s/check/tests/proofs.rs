@@ -1,0 +1,489 @@
+//! Each rule and each schema check is proved by a broken manifest that it catches, made from one that is
+//! whole.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use manifests::{
+    Rendered,
+    render::kustomize,
+    rules::RULES,
+    schema::{self, Crds},
+};
+use serde_json::{Value, json};
+
+/// The objects of one target, to be broken.
+struct Broken(Vec<Value>);
+
+const INDEX: &str = "a list is indexed by a number";
+const POD: &str = "/spec/template/spec";
+const CONTAINER: &str = "/spec/template/spec/containers/0";
+
+impl Broken {
+    fn object(&mut self, id: &str) -> &mut Value {
+        let (kind, name) = id.split_once('/').expect("an id is kind/name");
+        let found = self.0.iter_mut().find(|o| {
+            o["kind"] == kind && o["metadata"]["name"].as_str().is_some_and(|n| n.starts_with(name))
+        });
+        found.unwrap_or_else(|| panic!("there is no {id} to break"))
+    }
+
+    /// Sets a field, which may be new in an object that is there.
+    fn set(&mut self, id: &str, at: &str, value: Value) {
+        let (parent, key) = at.rsplit_once('/').expect("a path begins with a slash");
+        let key = key.replace("~1", "/");
+        let parent = self.object(id).pointer_mut(parent).unwrap_or_else(|| panic!("{id} has no {parent}"));
+        match parent {
+            Value::Array(list) if key == "-" => list.push(value),
+            Value::Array(list) => list[key.parse::<usize>().expect(INDEX)] = value,
+            parent => parent[&key] = value,
+        }
+    }
+
+    /// Removes a field that is there.
+    fn cut(&mut self, id: &str, at: &str) {
+        let (parent, key) = at.rsplit_once('/').expect("a path begins with a slash");
+        let key = key.replace("~1", "/");
+        let removed = match self.object(id).pointer_mut(parent) {
+            None => None,
+            Some(Value::Array(list)) => Some(list.remove(key.parse().expect(INDEX))),
+            Some(parent) => parent.as_object_mut().and_then(|parent| parent.remove(&key)),
+        };
+        assert!(removed.is_some(), "{id} has no {at} to cut");
+    }
+
+    /// Removes an object that is there.
+    fn drop(&mut self, id: &str) {
+        self.object(id)["kind"] = json!("dropped");
+        self.0.retain(|object| object["kind"] != "dropped");
+    }
+
+    /// Sets a field of the service's Deployment, below its pod.
+    fn pod(&mut self, at: &str, value: Value) {
+        self.set("Deployment/landfall", &format!("{POD}{at}"), value);
+    }
+
+    /// Sets a field of the service's container.
+    fn container(&mut self, at: &str, value: Value) {
+        self.set("Deployment/landfall", &format!("{CONTAINER}{at}"), value);
+    }
+
+    /// Sets a variable of the service's container.
+    fn env(&mut self, name: &str, value: &str) {
+        let list = self.object("Deployment/landfall").pointer_mut(&format!("{CONTAINER}/env"));
+        let list = list.and_then(Value::as_array_mut).expect("the container has variables");
+        list.retain(|variable| variable["name"] != name);
+        list.push(json!({"name": name, "value": value}));
+    }
+}
+
+type Break = fn(&mut Broken);
+
+const PRODUCTION: &str = "overlays/production";
+
+/// The rule, the target, what is broken in it, and how.
+const PROOFS: &[(&str, &str, &str, Break)] = &[
+    ("restricted", PRODUCTION, "privilege escalation", |b| {
+        b.container("/securityContext/allowPrivilegeEscalation", json!(true))
+    }),
+    ("restricted", PRODUCTION, "a capability kept", |b| {
+        b.container("/securityContext/capabilities/drop", json!(["NET_RAW"]))
+    }),
+    ("restricted", PRODUCTION, "root allowed", |b| b.pod("/securityContext/runAsNonRoot", json!(false))),
+    ("restricted", PRODUCTION, "no seccomp profile", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/securityContext/seccompProfile")
+    }),
+    ("restricted", PRODUCTION, "the node's network", |b| b.pod("/hostNetwork", json!(true))),
+    ("restricted", PRODUCTION, "a directory of the node", |b| {
+        b.pod("/volumes", json!([{"name": "logs", "hostPath": {"path": "/var/log"}}]));
+    }),
+    ("uid-above-10000", PRODUCTION, "a uid of the node", |b| {
+        b.pod("/securityContext/runAsUser", json!(1000))
+    }),
+    ("uid-above-10000", PRODUCTION, "no gid", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/securityContext/runAsGroup")
+    }),
+    ("read-only-root", PRODUCTION, "a root that can be written", |b| {
+        b.container("/securityContext/readOnlyRootFilesystem", json!(false))
+    }),
+    ("resources", PRODUCTION, "no memory limit", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/resources/limits/memory")
+    }),
+    ("resources", PRODUCTION, "no request of ephemeral storage", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/resources/requests/ephemeral-storage");
+    }),
+    ("resources", PRODUCTION, "a limit below its request", |b| {
+        b.container("/resources/limits/memory", json!("64Mi"))
+    }),
+    ("resources", PRODUCTION, "a CPU limit", |b| b.container("/resources/limits/cpu", json!("1"))),
+    ("fixed-image", PRODUCTION, "latest", |b| {
+        b.container("/image", json!("registry.example.com/landfall:latest"))
+    }),
+    ("fixed-image", PRODUCTION, "no tag, and a port that looks like one", |b| {
+        b.container("/image", json!("localhost:5000/landfall"))
+    }),
+    ("probes", PRODUCTION, "no liveness probe", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/livenessProbe")
+    }),
+    ("probes", PRODUCTION, "readiness that asks for liveness", |b| {
+        b.container("/readinessProbe/httpGet/path", json!("/livez"))
+    }),
+    ("probes", PRODUCTION, "a probe of the service's port", |b| {
+        b.container("/livenessProbe/httpGet/port", json!("http"))
+    }),
+    ("probes", PRODUCTION, "a port that is not declared", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/ports/1")
+    }),
+    ("hooks", PRODUCTION, "a preStop that needs a shell", |b| {
+        b.container("/lifecycle", json!({"preStop": {"exec": {"command": ["sh", "-c", "sleep 10"]}}}));
+    }),
+    ("hooks", PRODUCTION, "a command that the image does not have", |b| {
+        b.container("/command", json!(["/bin/sh"]))
+    }),
+    ("no-service-links", PRODUCTION, "links by default", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/enableServiceLinks")
+    }),
+    ("environment", PRODUCTION, "a variable set twice", |b| b.env("APP_LOG", "debug")),
+    ("environment", PRODUCTION, "no drain delay", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/env/1")
+    }),
+    ("environment", PRODUCTION, "the pod's name as a fixed value", |b| b.env("APP_POD_NAME", "landfall")),
+    ("spread", PRODUCTION, "no spread over zones", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/topologySpreadConstraints/0")
+    }),
+    ("spread", PRODUCTION, "old revisions counted", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/topologySpreadConstraints/1/matchLabelKeys");
+    }),
+    ("tracks-alike", "tests/canary", "one track without its file of secrets", |b| {
+        b.cut("Deployment/landfall-canary", "/spec/template/spec/volumes");
+    }),
+    ("grace-covers-drain", PRODUCTION, "Kubernetes' own 30 s", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/terminationGracePeriodSeconds")
+    }),
+    ("grace-covers-drain", PRODUCTION, "a sum without a margin", |b| {
+        b.pod("/terminationGracePeriodSeconds", json!(108));
+        b.env("APP_TERMINATION_GRACE_PERIOD", "108s");
+    }),
+    ("grace-covers-drain", PRODUCTION, "a preStop that eats the margin", |b| {
+        b.container("/lifecycle", json!({"preStop": {"sleep": {"seconds": 10}}}));
+    }),
+    ("grace-covers-drain", PRODUCTION, "two grace periods", |b| b.env("APP_TERMINATION_GRACE_PERIOD", "90s")),
+    ("delay-covers-lag", PRODUCTION, "a delay shorter than kube-proxy's lag", |b| {
+        b.env("APP_DRAIN_DELAY", "3s")
+    }),
+    ("delay-covers-lag", PRODUCTION, "a slow readiness probe", |b| {
+        b.container("/readinessProbe/periodSeconds", json!(10))
+    }),
+    ("delay-covers-lag", "tests/aws", "a delay shorter than an ALB's lag", |b| {
+        b.env("APP_DRAIN_DELAY", "20s")
+    }),
+    ("delay-covers-lag", "tests/aws", "an ALB that probes slowly", |b| {
+        b.set(
+            "Ingress/landfall",
+            "/metadata/annotations/alb.ingress.kubernetes.io~1healthcheck-interval-seconds",
+            json!("30"),
+        );
+    }),
+    ("delay-covers-lag", "tests/aws", "an ALB that lets go late", |b| {
+        b.cut("Ingress/landfall", "/metadata/annotations/alb.ingress.kubernetes.io~1target-group-attributes");
+    }),
+    ("timeout-covers-keep-alive", PRODUCTION, "a drain shorter than Traefik's keep-alive", |b| {
+        b.env("APP_DRAIN_TIMEOUT", "65s")
+    }),
+    ("timeout-covers-keep-alive", "tests/aws", "idle connections closed before the ALB does", |b| {
+        b.env("APP_IDLE_TIMEOUT", "60s")
+    }),
+    ("timeout-covers-keep-alive", PRODUCTION, "a request longer than the drain", |b| {
+        b.set("ConfigMap/landfall", "/data/APP_REQUEST_TIMEOUT", json!("2m"));
+    }),
+    ("one-owner-of-replicas", PRODUCTION, "replicas beside the HPA", |b| {
+        b.set("Deployment/landfall", "/spec/replicas", json!(3))
+    }),
+    ("one-owner-of-replicas", PRODUCTION, "neither", |b| b.drop("HorizontalPodAutoscaler/landfall")),
+    ("autoscaler", PRODUCTION, "a target that does not exist", |b| {
+        b.set("HorizontalPodAutoscaler/landfall", "/spec/scaleTargetRef/name", json!("landing"));
+    }),
+    ("autoscaler", PRODUCTION, "one pod", |b| {
+        b.set("HorizontalPodAutoscaler/landfall", "/spec/minReplicas", json!(1))
+    }),
+    ("autoscaler", PRODUCTION, "bounds the wrong way round", |b| {
+        b.set("HorizontalPodAutoscaler/landfall", "/spec/maxReplicas", json!(2))
+    }),
+    ("autoscaler", PRODUCTION, "no word on memory", |b| {
+        b.cut("HorizontalPodAutoscaler/landfall", "/spec/metrics/1")
+    }),
+    ("autoscaler", PRODUCTION, "no behaviour on the way down", |b| {
+        b.cut("HorizontalPodAutoscaler/landfall", "/spec/behavior/scaleDown")
+    }),
+    ("autoscaler", "tests/keda", "KEDA's target misspelt", |b| {
+        b.set("ScaledObject/landfall", "/spec/scaleTargetRef/name", json!("landing"))
+    }),
+    ("autoscaler", "tests/keda", "KEDA counting another namespace's requests", |b| {
+        b.set("ScaledObject/landfall", "/metadata/namespace", json!("landfall-dev"));
+    }),
+    ("autoscaler", "tests/keda", "a VPA that acts", |b| {
+        b.set("VerticalPodAutoscaler/landfall", "/spec/updatePolicy/updateMode", json!("Auto"))
+    }),
+    ("disruption-budget", PRODUCTION, "none", |b| b.drop("PodDisruptionBudget/landfall")),
+    ("disruption-budget", PRODUCTION, "a budget that blocks every drain", |b| {
+        b.set("PodDisruptionBudget/landfall", "/spec/maxUnavailable", json!(0))
+    }),
+    ("disruption-budget", PRODUCTION, "as many pods wanted as the HPA may leave", |b| {
+        b.cut("PodDisruptionBudget/landfall", "/spec/maxUnavailable");
+        b.set("PodDisruptionBudget/landfall", "/spec/minAvailable", json!(3));
+    }),
+    ("disruption-budget", PRODUCTION, "unready pods that block a drain", |b| {
+        b.cut("PodDisruptionBudget/landfall", "/spec/unhealthyPodEvictionPolicy")
+    }),
+    ("disruption-budget", PRODUCTION, "a budget for other pods", |b| {
+        b.set("PodDisruptionBudget/landfall", "/spec/selector/matchLabels", json!({"app": "landing"}));
+    }),
+    ("rollout-proceeds", PRODUCTION, "no surge", |b| {
+        b.set("Deployment/landfall", "/spec/strategy/rollingUpdate/maxSurge", json!(0))
+    }),
+    ("rollout-proceeds", PRODUCTION, "pods taken away first", |b| {
+        b.set("Deployment/landfall", "/spec/strategy/rollingUpdate/maxUnavailable", json!(1))
+    }),
+    ("rollout-proceeds", PRODUCTION, "everything stopped first", |b| {
+        b.set("Deployment/landfall", "/spec/strategy", json!({"type": "Recreate"}))
+    }),
+    ("rollout-proceeds", PRODUCTION, "a deadline shorter than the start", |b| {
+        b.set("Deployment/landfall", "/spec/progressDeadlineSeconds", json!(60))
+    }),
+    ("rollout-proceeds", PRODUCTION, "pods that count at once", |b| {
+        b.cut("Deployment/landfall", "/spec/minReadySeconds")
+    }),
+    ("quota-has-room", "tests/canary", "room for the pods but not for those that drain", |b| {
+        b.set("ResourceQuota/landfall", "/spec/hard/pods", json!("16"));
+    }),
+    ("quota-has-room", "tests/canary", "too little memory", |b| {
+        b.set("ResourceQuota/landfall", "/spec/hard/limits.memory", json!("4Gi"))
+    }),
+    ("quota-has-room", "tests/canary", "a quota of what the pods do not state", |b| {
+        b.set("ResourceQuota/landfall", "/spec/hard/limits.cpu", json!("10"));
+    }),
+    ("quota-has-room", "tests/canary", "a limit that the LimitRange refuses", |b| {
+        b.set("LimitRange/landfall", "/spec/limits/0/max/memory", json!("128Mi"))
+    }),
+    ("service-selects", PRODUCTION, "a selector for nobody", |b| {
+        b.set("Service/landfall", "/spec/selector", json!({"app": "landfall"}))
+    }),
+    ("service-selects", PRODUCTION, "a port that the pods do not have", |b| {
+        b.set("Service/landfall", "/spec/ports/0/targetPort", json!("web"))
+    }),
+    ("service-selects", PRODUCTION, "the admin port for everyone", |b| {
+        b.set("Service/landfall", "/spec/ports/0/targetPort", json!("admin"))
+    }),
+    ("service-selects", PRODUCTION, "a node's port in production", |b| {
+        b.set("Service/landfall", "/spec/type", json!("NodePort"))
+    }),
+    ("selectors-disjoint", "tests/canary", "a Deployment that takes the canary's pods", |b| {
+        b.cut("Deployment/landfall", "/spec/selector/matchLabels/track");
+    }),
+    ("routes", PRODUCTION, "a Service that does not exist", |b| {
+        b.set("Ingress/landfall", "/spec/rules/0/http/paths/0/backend/service/name", json!("landing"));
+    }),
+    ("routes", PRODUCTION, "a port that the Service does not have", |b| {
+        b.set("Ingress/landfall", "/spec/rules/0/http/paths/0/backend/service/port/name", json!("web"));
+    }),
+    ("routes", "tests/gateway-api", "a port that the Service does not have", |b| {
+        b.set("HTTPRoute/landfall", "/spec/rules/1/backendRefs/0/port", json!(8080));
+    }),
+    ("routes", "tests/canary-gateway-api", "weights that make 110", |b| {
+        b.set("HTTPRoute/landfall", "/spec/rules/0/backendRefs/1/weight", json!(10));
+    }),
+    ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/landfall-canary")),
+    ("public-host", PRODUCTION, "no ingress class", |b| b.cut("Ingress/landfall", "/spec/ingressClassName")),
+    ("public-host", PRODUCTION, "every host", |b| b.cut("Ingress/landfall", "/spec/rules/0/host")),
+    ("public-host", PRODUCTION, "a certificate for another host", |b| {
+        b.set("Ingress/landfall", "/spec/tls/0/hosts", json!(["example.org"]))
+    }),
+    ("network-policy", PRODUCTION, "none", |b| b.drop("NetworkPolicy/landfall")),
+    ("network-policy", PRODUCTION, "callers shut out", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/ingress/0")
+    }),
+    ("network-policy", PRODUCTION, "monitoring shut out", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/ingress/1")
+    }),
+    ("network-policy", PRODUCTION, "the admin port for everyone", |b| {
+        b.set(
+            "NetworkPolicy/landfall",
+            "/spec/ingress/-",
+            json!({"from": [{"namespaceSelector": {}}], "ports": [{"port": 9090}]}),
+        );
+    }),
+    ("network-policy", PRODUCTION, "no DNS over TCP", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/egress/0/ports/1")
+    }),
+    ("network-policy", PRODUCTION, "calls to anyone", |b| {
+        b.set("NetworkPolicy/landfall", "/spec/egress/-", json!({}))
+    }),
+    ("network-policy", PRODUCTION, "egress not isolated", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/policyTypes/1")
+    }),
+    ("network-policy", "tests/aws", "the load balancer shut out", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/ingress/2")
+    }),
+    ("network-policy", "overlays/local", "the node port shut out", |b| {
+        b.cut("NetworkPolicy/landfall", "/spec/ingress/2")
+    }),
+    ("scrape", "tests/aws", "a port that the pods do not have", |b| {
+        b.set("PodMonitor/landfall", "/spec/podMetricsEndpoints/0/port", json!("metrics"))
+    }),
+    ("scrape", "tests/aws", "other pods", |b| {
+        b.set("PodMonitor/landfall", "/spec/selector/matchLabels", json!({"app": "landing"}))
+    }),
+    ("labels", PRODUCTION, "a Service without its name", |b| {
+        b.cut("Service/landfall", "/metadata/labels/app.kubernetes.io~1name")
+    }),
+    ("labels", PRODUCTION, "pods without their part", |b| {
+        b.cut("Deployment/landfall", "/spec/template/metadata/labels/app.kubernetes.io~1part-of");
+    }),
+    ("references", PRODUCTION, "a ConfigMap that does not exist", |b| b.drop("ConfigMap/landfall")),
+    ("references", PRODUCTION, "a Secret that must exist and is not made", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
+    }),
+    ("references", "tests/traefik-tls", "a sealed Secret of another name", |b| {
+        b.set("SealedSecret/landfall", "/spec/template/metadata/name", json!("landing"));
+    }),
+    ("references", "tests/traefik-tls", "a certificate that the Ingress does not use", |b| {
+        b.set("Certificate/landfall", "/spec/secretName", json!("other"))
+    }),
+    ("references", "tests/traefik-tls", "a file where nothing is mounted", |b| {
+        b.env("APP_API_TOKEN_FILE", "/run/secrets/token")
+    }),
+    ("references", "gitops/flux", "an overlay that does not exist", |b| {
+        b.set("Kustomization/landfall-dev", "/spec/path", json!("./k8s/overlays/test"))
+    }),
+    ("references", "gitops/argo-cd", "an overlay that does not exist", |b| {
+        b.set("Application/landfall-dev", "/spec/source/path", json!("k8s/overlays/test"));
+    }),
+    ("no-token", PRODUCTION, "a token in the pod", |b| {
+        b.cut("Deployment/landfall", "/spec/template/spec/automountServiceAccountToken")
+    }),
+    ("no-token", PRODUCTION, "an account that does not exist", |b| b.drop("ServiceAccount/landfall")),
+    ("no-secret-in-config", PRODUCTION, "a token in the ConfigMap", |b| {
+        b.set("ConfigMap/landfall", "/data/APP_API_TOKEN", json!("x"))
+    }),
+    ("no-secret-in-config", PRODUCTION, "a token in the environment", |b| b.env("APP_API_TOKEN", "x")),
+    ("namespace", PRODUCTION, "the default namespace", |b| {
+        b.set("Service/landfall", "/metadata/namespace", json!("default"))
+    }),
+    ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
+        b.set(
+            "Namespace/landfall",
+            "/metadata/labels/pod-security.kubernetes.io~1enforce",
+            json!("baseline"),
+        );
+    }),
+];
+
+#[test]
+fn each_rule_catches_what_breaks_it() {
+    let rendered = RefCell::new(BTreeMap::new());
+    let mut failures = Vec::new();
+    for (name, target, what, break_it) in PROOFS {
+        let rule =
+            RULES.iter().find(|rule| rule.name == *name).unwrap_or_else(|| panic!("there is no rule {name}"));
+        let whole: Vec<Value> =
+            rendered.borrow_mut().entry(*target).or_insert_with(|| kustomize(target).unwrap()).clone();
+        assert_eq!(
+            rule.check(&Rendered::read(&whole).unwrap()),
+            Vec::<String>::new(),
+            "{name} in {target} as it is"
+        );
+        let mut broken = Broken(whole);
+        break_it(&mut broken);
+        if rule.check(&Rendered::read(&broken.0).unwrap()).is_empty() {
+            failures.push(format!("{name} does not catch {what}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_rule_has_a_proof() {
+    let unproved: Vec<_> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| !PROOFS.iter().any(|(proof, ..)| proof == name))
+        .collect();
+    assert!(unproved.is_empty(), "{unproved:?}");
+}
+
+#[test]
+fn the_schemas_catch_what_breaks_them() {
+    let breaks: &[(&str, Break)] = &[
+        ("a misspelt field", |b| b.pod("/terminationGracePeriodsSeconds", json!(90))),
+        ("a required field missing", |b| b.cut("Deployment/landfall", "/spec/selector")),
+        ("a number as text", |b| b.set("Deployment/landfall", "/spec/minReadySeconds", json!("10"))),
+        ("a word that there is not", |b| {
+            b.set("PodDisruptionBudget/landfall", "/spec/unhealthyPodEvictionPolicy", json!("Always"))
+        }),
+        ("a deprecated API", |b| {
+            b.object("PodDisruptionBudget/landfall")["apiVersion"] = json!("policy/v1beta1")
+        }),
+        ("an API that is gone", |b| b.object("Ingress/landfall")["apiVersion"] = json!("extensions/v1beta1")),
+        ("a misspelt field of a custom resource", |b| {
+            b.set("ScaledObject/landfall", "/spec/minReplicasCount", json!(2))
+        }),
+        ("an old version of a custom resource", |b| {
+            b.object("PodMonitor/landfall")["apiVersion"] = json!("monitoring.coreos.com/v1alpha1")
+        }),
+    ];
+    let whole = kustomize("tests/keda").unwrap();
+    assert!(whole.iter().all(|object| schema::faults(object).is_empty()));
+    for (what, break_it) in breaks {
+        let mut broken = Broken(whole.clone());
+        break_it(&mut broken);
+        assert!(broken.0.iter().any(|object| !schema::faults(object).is_empty()), "{what} is not caught");
+    }
+}
+
+#[test]
+fn the_schema_of_a_custom_resource_catches_what_breaks_it() {
+    let dir = std::env::temp_dir().join(format!("landfall-crds-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("scaledobjects.keda.sh.yaml"), CRD).unwrap();
+    let crds = Crds::read(&dir).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let object = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "ScaledObject", "metadata": {"name": "landfall"}, "spec": spec});
+    assert_eq!(crds.faults(&object("keda.sh/v1", json!({"maxReplicaCount": 3}))), Vec::<String>::new());
+    for (what, broken) in [
+        ("a misspelt field", object("keda.sh/v1", json!({"maxReplicaCount": 3, "maxReplicas": 3}))),
+        ("a required field missing", object("keda.sh/v1", json!({}))),
+        ("a number as text", object("keda.sh/v1", json!({"maxReplicaCount": "3"}))),
+        ("a version that is not served", object("keda.sh/v1alpha1", json!({"maxReplicaCount": 3}))),
+        ("a deprecated version", object("keda.sh/v1beta1", json!({"maxReplicaCount": 3}))),
+        ("a group without a schema", object("keda.dev/v1", json!({"maxReplicaCount": 3}))),
+    ] {
+        assert!(!crds.faults(&broken).is_empty(), "{what} is not caught");
+    }
+}
+
+const CRD: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+spec:
+  group: keda.sh
+  names:
+    kind: ScaledObject
+  versions:
+  - name: v1
+    served: true
+    schema: &schema
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [maxReplicaCount]
+            properties:
+              maxReplicaCount: {type: integer}
+  - name: v1beta1
+    served: true
+    deprecated: true
+    schema: *schema
+  - name: v1alpha1
+    served: false
+    schema: *schema
+";

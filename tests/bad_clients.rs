@@ -1,0 +1,410 @@
+//! Clients that are slow, greedy or broken: each meets its limit, is told so where HTTP has words for it, and is
+//! counted.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+
+use support::{
+    eventually,
+    http1::{Http1, post, request},
+    http2::{ALL_STREAMS, Http2},
+    process::{Process, landfall, metric, testbed},
+};
+
+/// The deadline under test; all others are far away.
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// What passes at most, on a machine that is busy with other tests.
+const LATE: Duration = Duration::from_secs(8);
+
+fn assert_took_the_limit(since: Instant) {
+    let took = since.elapsed();
+    assert!(took >= LIMIT && took < LATE, "{took:?}");
+}
+
+/// Waits until connections have ended for this reason.
+fn ended(process: &Process, reason: &str, count: u64) {
+    let series = format!("server_connections_ended_total{{reason=\"{reason}\"}}");
+    eventually(&series, || process.metric(&series) == count);
+}
+
+fn answered(process: &Process, method: &str, route: &str, status: u16) -> u64 {
+    process.metric(&format!(
+        "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
+         http_response_status_code=\"{status}\",http_route=\"{route}\"}}"
+    ))
+}
+
+// Slow
+
+#[test]
+fn a_client_that_sends_nothing_is_closed() {
+    let process = landfall().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
+    let since = Instant::now();
+    process.connect().ended();
+    assert_took_the_limit(since);
+    ended(&process, "first_byte", 1);
+}
+
+#[test]
+fn half_an_http2_preface_is_closed() {
+    let process = landfall().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
+    let since = Instant::now();
+    let mut client = process.connect();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM");
+    assert!(client.is_cut_off());
+    assert_took_the_limit(since);
+    ended(&process, "first_byte", 1);
+}
+
+#[test]
+fn a_head_that_trickles_in_gets_408() {
+    let process = landfall().set("APP_HEAD_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    let since = Instant::now();
+    client.send("GET / HTTP/1.1\r\nx-slow: ");
+    while client.is_silent_for(Duration::from_millis(50)) {
+        client.send("a");
+    }
+    let answer = client.answer();
+    assert_took_the_limit(since);
+    answer.problem(408);
+    assert!(answer.says_close());
+    client.ended();
+    ended(&process, "head", 1);
+}
+
+#[test]
+fn the_head_of_a_later_request_has_the_same_deadline() {
+    let process = landfall().set("APP_HEAD_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    assert!(!client.get("/").says_close());
+    let since = Instant::now();
+    client.send("GET /");
+    client.answer().problem(408);
+    assert_took_the_limit(since);
+    client.ended();
+    ended(&process, "head", 1);
+}
+
+#[test]
+fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let process = landfall().set("APP_HEAD_TIMEOUT", "100ms").start();
+    let mut client = process.connect();
+    client.get("/");
+    assert!(client.is_silent_for(LIMIT));
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
+    let process = landfall().set("APP_IDLE_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    client.ask("/");
+    let since = Instant::now();
+    client.answer();
+    client.ended();
+    assert_took_the_limit(since);
+    ended(&process, "idle", 1);
+}
+
+#[test]
+fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
+    let process = landfall().set("APP_IDLE_TIMEOUT", "300ms").start();
+    let mut client = Http2::connect(&process);
+    let since = Instant::now();
+    client.get("/");
+    client.hear(|client| client.ended);
+    assert_took_the_limit(since);
+    assert_eq!(client.goaways.first(), Some(&(ALL_STREAMS, 0)));
+    ended(&process, "idle", 1);
+}
+
+#[test]
+fn a_body_that_stalls_gets_408() {
+    let process = landfall().set("APP_STALL_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    let since = Instant::now();
+    client.send(&(post("/greetings", 100) + "{\"name\":"));
+    client.answer().problem(408);
+    assert_took_the_limit(since);
+    client.ended();
+    assert_eq!(answered(&process, "POST", "/greetings", 408), 1);
+}
+
+#[test]
+fn a_body_that_trickles_in_meets_the_request_timeout() {
+    let process = landfall().set("APP_REQUEST_TIMEOUT", "300ms").set("APP_STALL_TIMEOUT", "5m").start();
+    let mut client = process.connect();
+    let since = Instant::now();
+    client.send(&post("/greetings", 1_000_000));
+    while client.is_silent_for(Duration::from_millis(50)) {
+        client.send(" ");
+    }
+    client.answer().problem(503);
+    assert_took_the_limit(since);
+    client.ended();
+    assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let process = testbed().set("APP_STALL_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    let since = Instant::now();
+    client.ask("/endless");
+    ended(&process, "stalled", 1);
+    assert_took_the_limit(since);
+    assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 0);
+}
+
+#[test]
+fn a_handler_that_takes_too_long_is_answered_503() {
+    let process = testbed().set("APP_REQUEST_TIMEOUT", "300ms").start();
+    let mut client = process.connect();
+    let since = Instant::now();
+    client.get("/held").problem(503);
+    assert_took_the_limit(since);
+    assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
+    assert_eq!(answered(&process, "GET", "/held", 503), 1);
+}
+
+// Too many
+
+#[test]
+fn at_the_connection_cap_others_wait_and_the_pod_stays_ready() {
+    let process = testbed().set("APP_MAX_CONNECTIONS", "2").start();
+    let mut inside: Vec<_> = (0..2).map(|_| process.connect()).collect();
+    for client in &mut inside {
+        client.ask("/held");
+    }
+    process.lines("held", 2);
+    let mut waiting = process.connect();
+    waiting.ask("/livez");
+    assert!(waiting.is_silent_for(LIMIT));
+    assert_eq!(process.probe("/readyz"), 200);
+    assert_eq!(process.probe("/livez"), 200);
+
+    process.release();
+    for client in &mut inside {
+        let answer = client.answer();
+        assert!(answer.says_close(), "a kept connection would keep the others waiting: {answer:?}");
+        client.ended();
+    }
+    assert_eq!(waiting.answer().status, 200);
+}
+
+#[test]
+fn below_the_connection_cap_connections_are_kept() {
+    let process = landfall().set("APP_MAX_CONNECTIONS", "3").start();
+    assert!(!process.connect().get("/").says_close());
+}
+
+#[test]
+fn at_the_in_flight_cap_requests_are_shed_and_the_pod_stays_ready() {
+    let process = testbed().set("APP_MAX_IN_FLIGHT", "1").start();
+    let mut working = process.connect();
+    working.ask("/held");
+    process.line("held");
+    let mut other = process.connect();
+    let answer = other.get("/held");
+    answer.problem(503);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(!answer.says_close());
+    assert_eq!(process.metric("http_server_requests_shed_total"), 1);
+    assert_eq!(process.probe("/readyz"), 200);
+    assert_eq!(other.get("/readyz").status, 200, "probes are not shed");
+
+    process.release();
+    assert_eq!(working.answer().status, 200);
+    other.ask("/held");
+    process.lines("held", 2);
+    process.release();
+    assert_eq!(other.answer().status, 200);
+}
+
+#[test]
+fn when_descriptors_run_out_clients_wait_and_are_served_later() {
+    let process = landfall().start();
+    let address = process.address_of_service();
+    let mut admin = process.connect_to_admin();
+    admin.get("/livez");
+    let since = Instant::now();
+    let before = limit_descriptors(&process, 2);
+
+    let mut clients: Vec<_> = (0..6).map(|_| Http1::connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.ask("/"));
+    assert_eq!(clients[0].answer().status, 200);
+    assert_eq!(clients[1].answer().status, 200);
+    eventually("accept fails", || metric(&mut admin, "server_accept_errors_total") > 2);
+    let logged = process.lines("connections can't be accepted", 1).len();
+    assert_eq!(logged, 1, "once, not each time");
+    assert!(clients[2].is_silent_for(LIMIT));
+    assert_eq!(admin.get("/livez").status, 200);
+    assert_eq!(admin.get("/readyz").status, 200);
+    let errors = metric(&mut admin, "server_accept_errors_total");
+    let most = since.elapsed().as_millis() / 20 + 1;
+    assert!(u128::from(errors) <= most, "{errors} attempts where a pause of 20 ms makes {most}");
+
+    clients.drain(..2);
+    // Each makes room for the next when it goes.
+    for mut client in clients.drain(..3) {
+        assert_eq!(client.answer().status, 200);
+    }
+    prlimit(Some(process.pid()), Resource::Nofile, before).expect("as it was");
+    assert_eq!(clients[0].answer().status, 200);
+}
+
+/// Leaves the process so many descriptors more than it has open; returns the limits before.
+fn limit_descriptors(process: &Process, more: u64) -> Rlimit {
+    let folder = format!("/proc/{}/fd", process.pid().as_raw_nonzero());
+    let entries = fs::read_dir(folder).expect("the process runs").map(|entry| entry.expect("it is listed"));
+    let open: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The limit is about the numbers of descriptors, and the lowest free one is taken first.
+    let free = (0..).filter(|number| !open.contains(number));
+    let limit = free.take(more as usize).last().expect("numbers don't end") + 1;
+    // The process has inherited the maximum from us.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    prlimit(Some(process.pid()), Resource::Nofile, Rlimit { current: Some(limit), maximum })
+        .expect("a limit may be lowered")
+}
+
+// Too much
+
+#[test]
+fn a_body_over_the_limit_gets_413_although_the_client_sends_on() {
+    let process = landfall().set("APP_BODY_LIMIT", "1000").start();
+    let body = "a".repeat(4_000_000);
+    let mut client = process.connect();
+    client.send(&(post("/greetings", body.len()) + &body));
+    let answer = client.answer();
+    answer.problem(413);
+    assert!(answer.says_close());
+    client.ended();
+}
+
+#[test]
+fn a_chunked_body_over_the_limit_gets_413_although_the_client_sends_on() {
+    let process = landfall().set("APP_BODY_LIMIT", "1000").start();
+    let mut client = process.connect();
+    client.send("POST /greetings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n");
+    client.send("transfer-encoding: chunked\r\n\r\n");
+    let chunk = format!("{:x}\r\n{}\r\n", 10_000, "a".repeat(10_000));
+    for _ in 0..200 {
+        client.send(&chunk);
+    }
+    let answer = client.answer();
+    answer.problem(413);
+    assert!(answer.says_close());
+    client.ended();
+}
+
+#[test]
+fn an_answer_that_does_not_wait_for_the_body_says_close() {
+    let process = landfall().start();
+    let body = "a".repeat(1_000_000);
+    let mut client = process.connect();
+    client.send(&(post("/nothing", body.len()) + &body));
+    let answer = client.answer();
+    answer.problem(404);
+    assert!(answer.says_close(), "hyper closes, and the next request would be lost: {answer:?}");
+    client.ended();
+}
+
+#[test]
+fn an_answer_to_a_body_that_was_read_keeps_the_connection() {
+    let process = landfall().start();
+    let mut client = process.connect();
+    for (status, body) in [(201, r#"{"name":"Ada"}"#), (422, r#"{"name":""}"#)] {
+        client.send(&(post("/greetings", body.len()) + body));
+        let answer = client.answer();
+        assert_eq!(answer.status, status);
+        assert!(!answer.says_close(), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_head_that_is_too_large_gets_431() {
+    let process = landfall().start();
+    let mut client = process.connect();
+    client.send(&format!("GET / HTTP/1.1\r\nx-large: {}\r\n\r\n", "a".repeat(1_000_000)));
+    assert_eq!(client.answer().status, 431);
+    client.ended();
+    ended(&process, "failed", 1);
+}
+
+// Broken
+
+#[test]
+fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.ask("/held");
+    client.finish_sending();
+    process.line("held");
+    // So that the process hears of the end first.
+    thread::sleep(Duration::from_millis(50));
+    process.release();
+    assert_eq!(client.answer().status, 200);
+    client.ended();
+}
+
+#[test]
+fn what_is_not_http_gets_400_and_is_closed() {
+    let process = landfall().start();
+    let not_http = [
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
+        "HELO landfall.test\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: many\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ];
+    for (count, text) in (1..).zip(not_http) {
+        let mut client = process.connect();
+        client.send(text);
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{text:?}: {answer:?}");
+        client.ended();
+        ended(&process, "failed", count);
+    }
+    assert_eq!(process.connect().get("/").status, 200);
+}
+
+#[test]
+fn a_client_that_vanishes_from_its_answer_leaves_nothing_behind() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.ask("/endless");
+    assert_eq!(client.head().status, 200);
+    let open = "server_connections_open{network_protocol_name=\"http1\"}";
+    let active = "http_server_active_requests{http_request_method=\"GET\"}";
+    assert_eq!(process.metric(open), 1);
+    drop(client);
+    eventually("no connection is open", || process.metric(open) == 0);
+    assert_eq!(process.metric(active), 0);
+}
+
+#[test]
+fn a_handler_that_panics_is_answered_500_counted_and_logged() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.send(&request("GET", "/panic").replace("\r\n\r\n", "\r\nx-request-id: the-one\r\n\r\n"));
+    let answer = client.answer();
+    answer.problem(500);
+    assert!(!answer.body.contains("asked to"), "the reason is for the log: {answer:?}");
+    let line = process.line("panicked");
+    assert_eq!(line["panic"], "asked to");
+    assert_eq!(line["span"]["request_id"], "the-one");
+    assert_eq!(process.metric("http_server_panics_total"), 1);
+    assert_eq!(answered(&process, "GET", "/panic", 500), 1);
+    assert_eq!(client.get("/livez").status, 200, "the connection is none the worse for it");
+}

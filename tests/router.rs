@@ -1,0 +1,345 @@
+//! Both routers without a socket: what each path answers, and how errors look.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{Method, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use http_body_util::BodyExt;
+use landfall::{
+    admin,
+    app::App,
+    config::{Config, Loaded},
+    error::{Json, Path, Query},
+    health::{self, Endpoint, Health, Severity},
+    layers,
+    metrics::Metrics,
+    routes,
+    shutdown::{Lifecycle, Phase},
+    telemetry::LogHandle,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+struct Service {
+    router: Router,
+    admin: Router,
+    lifecycle: Lifecycle,
+    health: Health,
+}
+
+impl Service {
+    async fn start(vars: &[(&str, &str)]) -> Self {
+        let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
+        Self::with(Loaded::from_vars(vars).unwrap().config, None).await
+    }
+
+    /// With other routes than the service's own.
+    async fn with(config: Config, routes: Option<Router>) -> Self {
+        let lifecycle = Lifecycle::default();
+        let (health, metrics) = (Health::new(&lifecycle), Metrics::new());
+        health.export(&metrics);
+        metrics.watch_lifecycle(&lifecycle);
+        let log = LogHandle::new(config.log.clone());
+        let drain = lifecycle.drain();
+        let app = App { config: Arc::new(config), health: health.clone(), metrics: metrics.clone(), drain };
+        let config = app.config.clone();
+        let routes = match routes {
+            Some(routes) => routes,
+            None => routes::start(app).await.unwrap().into_router(),
+        };
+        let router = health::public_router(&health).merge(layers::wrap(routes, &config, &metrics));
+        let admin = admin::router(&health, &metrics, &log);
+        lifecycle.enter(Phase::Serving);
+        Self { router, admin, lifecycle, health }
+    }
+
+    async fn ask(&self, request: Request) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn ask_admin(&self, request: Request) -> Response {
+        self.admin.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn metrics(&self) -> String {
+        text(self.ask_admin(request(Method::GET, "/metrics")).await).await
+    }
+}
+
+fn request(method: Method, path: &str) -> Request {
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
+
+fn post_json(path: &str, body: impl Into<Body>) -> Request {
+    let kind = (header::CONTENT_TYPE, "application/json");
+    Request::post(path).header(kind.0, kind.1).body(body.into()).unwrap()
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+async fn json_of(response: Response) -> Value {
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+/// Asserts that the answer is a problem of this status, and returns it.
+async fn problem(response: Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    assert!(response.headers().contains_key("x-request-id"));
+    let body = json_of(response).await;
+    assert_eq!(body["status"], status.as_u16());
+    assert_eq!(body["type"], "about:blank");
+    assert_eq!(body["title"], status.canonical_reason().unwrap());
+    body
+}
+
+#[tokio::test]
+async fn the_root_says_what_runs_and_where() {
+    let service = Service::start(&[("APP_POD_NAME", "landfall-0"), ("APP_NODE_NAME", "node-1")]).await;
+    let body = json_of(service.ask(request(Method::GET, "/")).await).await;
+    assert_eq!(body["name"], "landfall");
+    assert_eq!(body["version"], landfall::VERSION);
+    assert_eq!(body["revision"], landfall::REVISION);
+    assert_eq!((&body["pod"], &body["node"]), (&json!("landfall-0"), &json!("node-1")));
+}
+
+#[tokio::test]
+async fn a_greeting_is_made_and_counted() {
+    let service = Service::start(&[]).await;
+    let made = service.ask(post_json("/greetings", r#"{"name":"Ada","times":2}"#)).await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    assert_eq!(json_of(made).await, json!({ "greeting": "Hello, Ada! Hello, Ada!" }));
+    let count = service.ask(request(Method::GET, "/greetings")).await;
+    assert_eq!(json_of(count).await, json!({ "greetings": 1 }));
+}
+
+#[tokio::test]
+async fn each_bad_field_is_listed() {
+    let service = Service::start(&[]).await;
+    let response = service.ask(post_json("/greetings", r#"{"name":"","times":9}"#)).await;
+    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY).await;
+    let fields: Vec<_> = body["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["name", "times"]);
+    assert_eq!(body["errors"][1]["detail"], "expected 1 to 3, found 9");
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem() {
+    let service = Service::start(&[("APP_BODY_LIMIT", "64")]).await;
+    problem(service.ask(request(Method::GET, "/nowhere")).await, StatusCode::NOT_FOUND).await;
+    let wrong_method = service.ask(request(Method::DELETE, "/greetings")).await;
+    assert_eq!(wrong_method.headers()[header::ALLOW], "GET,HEAD,POST");
+    problem(wrong_method, StatusCode::METHOD_NOT_ALLOWED).await;
+    let no_type = Request::post("/greetings").body(Body::from(r#"{"name":"Ada"}"#)).unwrap();
+    problem(service.ask(no_type).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+    problem(service.ask(post_json("/greetings", "{")).await, StatusCode::BAD_REQUEST).await;
+    let body =
+        problem(service.ask(post_json("/greetings", "{}")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert!(body["detail"].as_str().unwrap().contains("missing field `name`"), "{body}");
+    let large = post_json("/greetings", format!(r#"{{"name":"{}"}}"#, "x".repeat(64)));
+    problem(service.ask(large).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test]
+async fn a_token_guards_what_writes_and_only_that() {
+    let service = Service::start(&[("APP_API_TOKEN", "s3cret")]).await;
+    let greet = |token: Option<&str>| {
+        let mut request = post_json("/greetings", r#"{"name":"Ada"}"#);
+        if let Some(token) = token {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        }
+        service.ask(request)
+    };
+    let refused = greet(None).await;
+    assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    problem(refused, StatusCode::UNAUTHORIZED).await;
+    problem(greet(Some("s3cre")).await, StatusCode::UNAUTHORIZED).await;
+    assert_eq!(greet(Some("s3cret")).await.status(), StatusCode::CREATED);
+    assert_eq!(service.ask(request(Method::GET, "/greetings")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_id_is_kept_or_made() {
+    let service = Service::start(&[]).await;
+    let mut request = request(Method::GET, "/");
+    request.headers_mut().insert("x-request-id", "from-the-caller".parse().unwrap());
+    assert_eq!(service.ask(request).await.headers()["x-request-id"], "from-the-caller");
+}
+
+/// Routes that fail in each of the ways that a service's own routes can.
+fn faulty() -> Router {
+    Router::new()
+        .route("/plain", get(async || (StatusCode::CONFLICT, "there is one already")))
+        .route("/html", get(async || (StatusCode::BAD_GATEWAY, axum::response::Html("<p>no</p>"))))
+        .route("/empty", get(async || StatusCode::GONE))
+        .route("/number/{n}", get(async |Path(n): Path<u8>| n.to_string()))
+        .route("/query", get(async |Query(query): Query<Vec<(String, u8)>>| query.len().to_string()))
+        .route("/panic", get(async || -> String { panic!("asked to") }))
+        .route("/slow", get(async || tokio::time::sleep(Duration::from_secs(60)).await))
+        .route("/body", post(async |Json(body): Json<Value>| Json(body)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_handlers_and_libraries_are_problems_too() {
+    let service = Service::with(Config::default(), Some(faulty())).await;
+    let ask = async |path, status| problem(service.ask(request(Method::GET, path)).await, status).await;
+    assert_eq!(ask("/plain", StatusCode::CONFLICT).await["detail"], "there is one already");
+    ask("/empty", StatusCode::GONE).await;
+    ask("/number/x", StatusCode::BAD_REQUEST).await;
+    ask("/query?a=x", StatusCode::BAD_REQUEST).await;
+    ask("/panic", StatusCode::INTERNAL_SERVER_ERROR).await;
+    ask("/slow", StatusCode::SERVICE_UNAVAILABLE).await;
+    let html = service.ask(request(Method::GET, "/html")).await;
+    assert_eq!(text(html).await, "<p>no</p>", "what a handler made with care is left alone");
+    let metrics = service.metrics().await;
+    assert!(metrics.contains("http_server_panics_total 1"), "{metrics}");
+    assert!(metrics.contains("http_server_requests_timed_out_total 1"), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_beyond_the_cap_are_shed_and_say_when_to_come_back() {
+    let vars = [("APP_MAX_IN_FLIGHT".into(), "1".into())];
+    let config = Loaded::from_vars(vars).unwrap().config;
+    let service = Service::with(config, Some(faulty())).await;
+    let mut slow = Box::pin(service.ask(request(Method::GET, "/slow")));
+    assert!(futures_util::poll!(&mut slow).is_pending());
+    let shed = service.ask(request(Method::GET, "/plain")).await;
+    assert_eq!(shed.headers()[header::RETRY_AFTER], "1");
+    problem(shed, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(
+        service.ask(request(Method::GET, "/readyz")).await.status(),
+        StatusCode::OK,
+        "probes are not shed"
+    );
+    drop(slow);
+    problem(service.ask(request(Method::GET, "/plain")).await, StatusCode::CONFLICT).await;
+    assert!(service.metrics().await.contains("http_server_requests_shed_total 1"));
+}
+
+#[tokio::test]
+async fn requests_are_measured_by_method_route_template_and_status() {
+    let service = Service::with(Config::default(), Some(faulty())).await;
+    for path in ["/number/1", "/number/2", "/nowhere", "/elsewhere"] {
+        service.ask(request(Method::GET, path)).await;
+    }
+    service.ask(request(Method::from_bytes(b"BREW").unwrap(), "/number/1")).await;
+    let metrics = service.metrics().await;
+    let count = |method, route, status| {
+        format!(
+            "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
+             http_response_status_code=\"{status}\",http_route=\"{route}\"}} "
+        )
+    };
+    for expected in [
+        count("GET", "/number/{n}", 200) + "2",
+        count("GET", "unmatched", 404) + "2",
+        count("_OTHER", "/number/{n}", 405) + "1",
+        "http_server_active_requests{http_request_method=\"GET\"} 0".to_owned(),
+        "lifecycle_phase{phase=\"serving\"} 1".to_owned(),
+        "lifecycle_phase{phase=\"draining\"} 0".to_owned(),
+    ] {
+        assert!(metrics.contains(&expected), "{expected}\n{metrics}");
+    }
+    assert!(!metrics.contains("elsewhere") && !metrics.contains("BREW"), "{metrics}");
+}
+
+#[tokio::test]
+async fn probes_are_terse_on_the_service_port() {
+    let service = Service::start(&[]).await;
+    service
+        .health
+        .check(Endpoint::Readyz, "database", Severity::Critical, || Err("password rejected".to_owned()));
+    let live = service.ask(request(Method::GET, "/livez")).await;
+    assert_eq!(live.headers()[header::CACHE_CONTROL], "no-store");
+    assert_eq!(text(live).await, "ok\n");
+    let ready = service.ask(request(Method::GET, "/readyz?verbose")).await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        text(ready).await,
+        "[+]lifecycle ok\n[-]database failed: reason withheld\nreadyz check failed\n"
+    );
+    let missing = service.ask(request(Method::GET, "/startupz")).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn probes_tell_all_on_the_admin_port() {
+    let service = Service::start(&[]).await;
+    let get = async |path: &str| service.ask_admin(request(Method::GET, path)).await;
+    assert_eq!(text(get("/readyz").await).await, "ok\n");
+    assert_eq!(text(get("/readyz?verbose").await).await, "[+]lifecycle ok\nreadyz check passed\n");
+    service.health.check(Endpoint::Readyz, "cache", Severity::Degraded, || Err("cold".to_owned()));
+    assert_eq!(
+        text(get("/readyz?verbose").await).await,
+        "[+]lifecycle ok\n[~]cache degraded: cold\nreadyz check passed\n"
+    );
+    service.health.check(Endpoint::Readyz, "database", Severity::Critical, || Err("no route".to_owned()));
+    let failing = get("/readyz").await;
+    assert_eq!(failing.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(failing.headers()[header::CACHE_CONTROL], "no-store");
+    assert!(text(failing).await.contains("[-]database failed: no route\n"));
+    assert_eq!(get("/readyz?exclude=database").await.status(), StatusCode::OK);
+    assert_eq!(get("/readyz?exclude=cache").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get("/readyz/database").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get("/readyz/cache").await.status(), StatusCode::OK);
+    assert_eq!(get("/readyz/lifecycle").await.status(), StatusCode::OK);
+    assert_eq!(get("/readyz/nothing").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(get("/livez").await.status(), StatusCode::OK);
+    assert_eq!(get("/startupz").await.status(), StatusCode::OK);
+    let metrics = service.metrics().await;
+    assert!(metrics.contains("health_check_up{check=\"database\",endpoint=\"readyz\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn probes_answer_head_and_json_and_nothing_but_get() {
+    let service = Service::start(&[]).await;
+    let head = service.ask_admin(request(Method::HEAD, "/readyz")).await;
+    assert_eq!((head.status(), text(head).await.as_str()), (StatusCode::OK, ""));
+    let mut json = request(Method::GET, "/readyz");
+    json.headers_mut().insert(header::ACCEPT, "application/json".parse().unwrap());
+    let body = json_of(service.ask_admin(json).await).await;
+    assert_eq!(body, json!({ "status": "ok", "checks": [{ "name": "lifecycle", "status": "ok" }] }));
+    let post = service.ask_admin(request(Method::POST, "/readyz")).await;
+    assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn readiness_follows_the_lifecycle_and_liveness_does_not() {
+    let service = Service::start(&[]).await;
+    for phase in [Phase::Draining, Phase::Closing] {
+        service.lifecycle.enter(phase);
+        let status = async |path| service.ask_admin(request(Method::GET, path)).await.status();
+        assert_eq!(status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status("/livez").await, StatusCode::OK);
+        assert_eq!(status("/startupz").await, StatusCode::OK);
+        assert_eq!(
+            service.ask(request(Method::GET, "/readyz")).await.status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_log_filter_is_read_and_changed() {
+    let service = Service::start(&[]).await;
+    let put = async |filter: &'static str| {
+        let request = Request::put("/log").body(Body::from(filter)).unwrap();
+        service.ask_admin(request).await
+    };
+    assert_eq!(text(service.ask_admin(request(Method::GET, "/log")).await).await, "info\n");
+    assert_eq!(text(put("warn,landfall=debug").await).await, "warn,landfall=debug\n");
+    assert_eq!(text(service.ask_admin(request(Method::GET, "/log")).await).await, "warn,landfall=debug\n");
+    let bad = put("landfall=loud").await;
+    assert_eq!(bad.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(bad.headers()[header::CONTENT_TYPE], "application/problem+json");
+    assert!(json_of(bad).await["detail"].as_str().unwrap().contains("landfall=loud"));
+    assert_eq!(text(service.ask_admin(request(Method::GET, "/log")).await).await, "warn,landfall=debug\n");
+}

@@ -1,0 +1,102 @@
+//! A main runtime that is stuck is seen, reported and ended from outside of it; one that is busy is left alone.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use support::{
+    PATIENCE, eventually,
+    process::{Setup, testbed},
+};
+
+/// One thread serves, so that one handler can block them all.
+fn one_worker() -> Setup {
+    testbed().set("TOKIO_WORKER_THREADS", "1")
+}
+
+#[test]
+fn a_blocked_main_runtime_fails_livez_and_recovers() {
+    let process = one_worker().set("APP_HEARTBEAT_LIMIT", "500ms").start();
+    assert_eq!(process.probe("/livez"), 200);
+    let mut client = process.connect();
+    client.ask("/block/4000");
+    eventually("/livez fails", || process.probe("/livez") == 503);
+    let answer = process.connect_to_admin().get("/livez");
+    assert!(
+        answer.body.starts_with("[-]runtime failed: no task of the main runtime has run for "),
+        "{answer:?}"
+    );
+    assert_eq!(process.connect_to_admin().get("/nothing").problem(404)["title"], "Not Found");
+    assert_eq!(process.metric("health_check_up{check=\"runtime\",endpoint=\"livez\"}"), 0);
+    assert_eq!(process.probe("/startupz"), 200);
+
+    assert_eq!(client.answer().status, 200);
+    eventually("/livez passes", || process.probe("/livez") == 200);
+    assert_eq!(process.connect().get("/livez").status, 200);
+}
+
+#[test]
+fn a_saturated_main_runtime_passes_livez_and_readyz() {
+    let process = one_worker().set("APP_HEARTBEAT_LIMIT", "3s").start();
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = process.connect();
+                while !enough.load(Ordering::Relaxed) {
+                    assert_eq!(client.get("/block/20").status, 200);
+                }
+            });
+        }
+        let started = Instant::now();
+        let mut admin = process.connect_to_admin();
+        let mut failed = Vec::new();
+        // Well beyond the heartbeat's limit, with a queue of 7 requests all the time.
+        while started.elapsed() < Duration::from_secs(4) {
+            for probe in ["/livez", "/readyz"] {
+                let answer = admin.get(probe);
+                if answer.status != 200 {
+                    failed.push(answer);
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        // First, or a failure would leave the clients running for ever.
+        enough.store(true, Ordering::Relaxed);
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+}
+
+#[test]
+fn sigterm_ends_a_blocked_main_runtime_in_time() {
+    let process = one_worker()
+        .set("APP_DRAIN_DELAY", "300ms")
+        .set("APP_DRAIN_TIMEOUT", "300ms")
+        .set("APP_REQUEST_TIMEOUT", "300ms")
+        .set("APP_FLUSH_TIMEOUT", "300ms")
+        .start();
+    let mut client = process.connect();
+    client.ask("/block/600000");
+    eventually("the request has arrived", || {
+        process.metric("lifecycle_requests_total{phase=\"serving\"}") == 1
+    });
+    let asked = Instant::now();
+    process.signal(Signal::TERM);
+    process.line("draining");
+    assert_eq!(process.probe("/readyz"), 503);
+    let exit = process.exit();
+    let report = exit.with_code(1);
+    assert_eq!(report["clean"], false);
+    // The one that is blocked, and the accept queue that was never emptied.
+    assert!(report["connections_aborted"].as_u64().is_some_and(|count| count >= 1), "{report}");
+    let took = exit.at - asked;
+    assert!(took < PATIENCE / 3, "{took:?}");
+    assert!(client.is_cut_off());
+}
