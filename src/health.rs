@@ -100,7 +100,8 @@ struct Check {
     name: &'static str,
     severity: Severity,
     ask: Box<dyn Fn() -> Outcome + Send + Sync>,
-    was_up: AtomicBool,
+    // None where a change is logged elsewhere.
+    was_up: Option<AtomicBool>,
 }
 
 impl fmt::Debug for Health {
@@ -114,16 +115,21 @@ impl Health {
     /// The checks that every service has of its lifecycle.
     pub fn new(lifecycle: &Lifecycle) -> Self {
         let health = Self::default();
-        let now = lifecycle.clone();
-        health.check(Endpoint::Readyz, "lifecycle", Severity::Critical, move || match now.phase() {
-            Phase::Serving => Ok(()),
-            phase => Err(phase.name().to_owned()),
-        });
-        let now = lifecycle.clone();
-        health.check(Endpoint::Startupz, "lifecycle", Severity::Critical, move || match now.phase() {
-            Phase::Starting => Err(Phase::Starting.name().to_owned()),
-            _ => Ok(()),
-        });
+        let of_phase = |endpoint, passes: fn(Phase) -> bool| {
+            let lifecycle = lifecycle.clone();
+            health.add(Check {
+                endpoint,
+                name: "lifecycle",
+                severity: Severity::Critical,
+                ask: Box::new(move || match lifecycle.phase() {
+                    phase if passes(phase) => Ok(()),
+                    phase => Err(phase.name().to_owned()),
+                }),
+                was_up: None,
+            });
+        };
+        of_phase(Endpoint::Readyz, |phase| phase == Phase::Serving);
+        of_phase(Endpoint::Startupz, |phase| phase > Phase::Starting);
         health
     }
 
@@ -138,10 +144,15 @@ impl Health {
         severity: Severity,
         ask: impl Fn() -> Outcome + Send + Sync + 'static,
     ) {
+        let was_up = Some(AtomicBool::new(true));
+        self.add(Check { endpoint, name, severity, ask: Box::new(ask), was_up });
+    }
+
+    fn add(&self, check: Check) {
         let mut checks = self.0.write().expect("no check panics");
-        let taken = checks.iter().any(|check| check.endpoint == endpoint && check.name == name);
-        assert!(!taken, "{} has a check called {name} already", endpoint.name());
-        checks.push(Check { endpoint, name, severity, ask: Box::new(ask), was_up: AtomicBool::new(true) });
+        let taken = checks.iter().any(|other| (other.endpoint, other.name) == (check.endpoint, check.name));
+        assert!(!taken, "{} has a check called {} already", check.endpoint.name(), check.name);
+        checks.push(check);
     }
 
     /// Adds a readiness check that asks something outside the process: it runs in the background, and the probe
@@ -223,7 +234,8 @@ impl Check {
     /// Asks, and logs when the answer has changed.
     fn outcome(&self) -> Outcome {
         let outcome = (self.ask)();
-        if self.was_up.swap(outcome.is_ok(), Ordering::Relaxed) != outcome.is_ok() {
+        let is_up = outcome.is_ok();
+        if self.was_up.as_ref().is_some_and(|was_up| was_up.swap(is_up, Ordering::Relaxed) != is_up) {
             let (endpoint, check) = (self.endpoint.name(), self.name);
             match &outcome {
                 Ok(()) => info!(endpoint, check, "health check passes"),

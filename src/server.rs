@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -210,17 +210,17 @@ impl Server {
 
 impl Shared {
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        let mut failing = false;
+        // Where connections come and fail in turn, one line in a while says enough.
+        const QUIET: Duration = Duration::from_secs(10);
+        let mut warned: Option<Instant> = None;
         loop {
             let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    failing = false;
-                    self.serve(stream, Some(slot));
-                }
+                Ok((stream, _)) => self.serve(stream, Some(slot)),
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if warned.is_none_or(|at| at.elapsed() > QUIET) {
                         warn!(%error, "connections can't be accepted");
+                        warned = Some(Instant::now());
                     }
                     self.refused(&error).await;
                 }

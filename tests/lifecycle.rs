@@ -191,7 +191,6 @@ fn every_http1_answer_while_draining_says_close() {
 fn http2_gets_goaway_at_the_signal_and_loses_no_stream() {
     let process = testbed().start();
     let mut client = Http2::connect(&process);
-    client.hold_pongs();
     let held = client.ask("/held");
     process.line("held");
 
@@ -202,30 +201,32 @@ fn http2_gets_goaway_at_the_signal_and_loses_no_stream() {
     client.get("/livez");
     let last = client.ask("/livez");
     client.answer(last);
+    assert_eq!(client.goaways.len(), 1, "as long as the delay lasts, none is refused");
 
-    client.release_pongs();
-    client.hear(|client| client.goaways.len() == 2);
-    assert_eq!(client.goaways[1], (last, 0), "all streams so far are served");
-    assert!(!client.ended);
+    process.close();
+    client.hear(|client| client.goaways.contains(&(last, 0)));
+    assert!(!client.ended, "a stream in flight is waited for");
     process.release();
     client.answer(held);
     client.hear(|client| client.ended);
-    process.close();
     process.exit().with_code(0);
 }
 
 #[test]
-fn a_new_http2_connection_while_draining_gets_its_answer_and_then_goaway() {
+fn a_new_http2_connection_while_draining_gets_its_answers_and_goaway() {
     let process = testbed().start();
     process.drain();
     let mut client = Http2::connect(&process);
     let held = client.ask("/held");
     process.line("held");
-    client.hear(|client| client.goaways.len() == 2);
-    assert_eq!(client.goaways, [(ALL_STREAMS, 0), (held, 0)]);
+    client.hear(|client| !client.goaways.is_empty());
+    assert_eq!(client.goaways, [(ALL_STREAMS, 0)]);
+    client.get("/livez");
     process.release();
     client.answer(held);
+    process.close();
     client.hear(|client| client.ended);
+    process.exit().with_code(0);
 }
 
 #[test]

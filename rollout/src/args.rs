@@ -104,7 +104,7 @@ pub(crate) struct Cluster {
 /// The load, and what is written about it.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Load {
-    /// Clients as KIND=COUNT[@PAUSE|@RATE], such as busy=24,idle=60@3s-12s,fresh=8@200/s;
+    /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
     /// kinds: busy, idle, fresh, h2, post, stream
     #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
     pub(crate) clients: Mix,

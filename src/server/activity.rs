@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::{End, LINGER, Limits, Shared};
+use super::{End, LINGER, Shared};
 
 /// Kept up to date by the stream and the requests of one connection; each change is an atomic write to memory that
 /// no other connection touches.
@@ -27,6 +27,8 @@ pub(super) struct Activity {
     /// For HTTP/1 alone, where one request comes at a time.
     body_unread: AtomicBool,
     write_blocked: AtomicBool,
+    /// For HTTP/2 alone.
+    told: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -55,6 +57,7 @@ impl Activity {
             reading_head: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
     }
@@ -77,6 +80,17 @@ impl Activity {
             self.write_blocked.store(false, Relaxed);
             self.turn.fetch_add(1, Relaxed);
         }
+    }
+
+    /// The peer is to be told to go elsewhere, with GOAWAY.
+    pub(super) fn tell(&self) {
+        self.told.store(true, Relaxed);
+        self.turn.fetch_add(1, Relaxed);
+    }
+
+    /// Whether the peer is to be told, or has been.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.load(Relaxed)
     }
 
     /// Our side is closed.
@@ -128,6 +142,19 @@ impl Activity {
             Expected::Request
         }
     }
+
+    /// How long the peer has, and how the connection ends if that is not enough.
+    fn allowance(&self, expected: Expected) -> Option<(Duration, End)> {
+        let limits = &self.shared.limits;
+        match expected {
+            Expected::Close => Some((LINGER, End::Done)),
+            Expected::Read => Some((limits.stall, End::Stalled)),
+            Expected::Nothing => None,
+            Expected::Head => Some((limits.head, End::Head)),
+            Expected::Request if self.is_told() => Some((LINGER, End::Idle)),
+            Expected::Request => Some((limits.idle, End::Idle)),
+        }
+    }
 }
 
 /// Watches that the peer does what is expected of it, each in its time.
@@ -152,7 +179,7 @@ impl<'a> Watch<'a> {
             self.seen = now;
             self.since = Instant::now();
         }
-        let Some((limit, end)) = allowance(now.0, &self.activity.shared.limits) else { return Poll::Pending };
+        let Some((limit, end)) = self.activity.allowance(now.0) else { return Poll::Pending };
         let deadline = self.since + limit;
         if deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
@@ -164,16 +191,5 @@ impl<'a> Watch<'a> {
             }
             self.timer.as_mut().reset(deadline);
         }
-    }
-}
-
-/// How long the peer has, and how the connection ends if that is not enough.
-fn allowance(expected: Expected, limits: &Limits) -> Option<(Duration, End)> {
-    match expected {
-        Expected::Close => Some((LINGER, End::Done)),
-        Expected::Read => Some((limits.stall, End::Stalled)),
-        Expected::Nothing => None,
-        Expected::Head => Some((limits.head, End::Head)),
-        Expected::Request => Some((limits.idle, End::Idle)),
     }
 }

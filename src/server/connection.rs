@@ -140,30 +140,52 @@ async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut watch = Watch::new(&activity, timer);
-    let mut goaway_due = pin!(goaway_due(shared, &activity));
+    let mut due = pin!(goaway_due(shared, &activity));
+    let mut closing = pin!(shared.lifecycle.reached(Phase::Closing));
     let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
-    let mut told = false;
+    let mut stage = Stage::Serving;
     let mut end = End::Done;
     loop {
         let expired = poll_fn(|cx| match watch.poll_expired(cx) {
-            // It has been told, and leaves when it has its answers; pings find out when it is dead.
-            Poll::Ready(End::Idle) if told => Poll::Pending,
+            // Told because of the drain, it leaves by itself or when closing begins; pings find out when it is dead.
+            Poll::Ready(End::Idle)
+                if stage == Stage::Closing || (stage == Stage::Told && end != End::Idle) =>
+            {
+                Poll::Pending
+            }
             expired => expired,
         });
         tokio::select! {
             biased;
             result = connection.as_mut() => return if result.is_ok() { end } else { End::Failed },
-            () = goaway_due.as_mut(), if !told => {}
+            () = due.as_mut(), if stage == Stage::Serving => stage = Stage::Told,
+            () = closing.as_mut(), if stage == Stage::Told => stage = Stage::Closing,
             why = expired => match why {
-                End::Idle => end = End::Idle,
+                End::Idle => {
+                    end = End::Idle;
+                    stage = if stage == Stage::Serving { Stage::Told } else { Stage::Closing };
+                }
                 _ => return why,
             },
             () = stopped.as_mut() => return End::Aborted,
         }
-        // GOAWAY: streams in flight finish, and so do those that the peer opens before it hears of it.
-        connection.as_mut().graceful_shutdown();
-        told = true;
+        match stage {
+            Stage::Serving => {}
+            Stage::Told => activity.tell(),
+            Stage::Closing => connection.as_mut().graceful_shutdown(),
+        }
     }
+}
+
+/// How far an HTTP/2 connection is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not at all.
+    Serving,
+    /// The peer was sent GOAWAY; whatever it opens is still answered.
+    Told,
+    /// Streams in flight finish, new ones are refused.
+    Closing,
 }
 
 /// Resolves when the peer has to go elsewhere: when draining begins, but not before its first request, as a new

@@ -32,8 +32,6 @@ pub(crate) const ALL_STREAMS: u32 = (1 << 31) - 1;
 pub(crate) struct Http2 {
     stream: TcpStream,
     next_stream: u32,
-    holds_pongs: bool,
-    pings: Vec<Vec<u8>>,
     /// Last stream and error code of each GOAWAY.
     pub(crate) goaways: Vec<(u32, u32)>,
     statuses: BTreeMap<u32, u8>,
@@ -52,8 +50,6 @@ impl Http2 {
         let mut client = Self {
             stream,
             next_stream: 1,
-            holds_pongs: false,
-            pings: Vec::new(),
             goaways: Vec::new(),
             statuses: BTreeMap::new(),
             complete: BTreeSet::new(),
@@ -62,19 +58,6 @@ impl Http2 {
         client.stream.write_all(PREFACE).expect("the peer takes what is sent");
         client.frame(SETTINGS, 0, 0, &[]);
         client
-    }
-
-    /// From now on, pings are not answered, so that a graceful end stays at its first GOAWAY.
-    pub(crate) fn hold_pongs(&mut self) {
-        self.holds_pongs = true;
-    }
-
-    /// Answers the pings that were held, and those to come.
-    pub(crate) fn release_pongs(&mut self) {
-        self.holds_pongs = false;
-        for ping in std::mem::take(&mut self.pings) {
-            self.frame(PING, ACK, 0, &ping);
-        }
     }
 
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -138,7 +121,6 @@ impl Http2 {
         self.stream.read_exact(&mut payload).expect("a frame is complete");
         match kind {
             SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
-            PING if flags & ACK == 0 && self.holds_pongs => self.pings.push(payload),
             PING if flags & ACK == 0 => self.frame(PING, ACK, 0, &payload),
             GOAWAY => self.goaways.push((number(&payload[..4]), number(&payload[4..8]))),
             RST_STREAM => panic!("stream {stream} was reset with code {}", number(&payload)),

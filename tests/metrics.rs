@@ -1,0 +1,64 @@
+//! `/metrics` of the real process, judged by Prometheus' own tool.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use support::process::landfall;
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let process = landfall().start();
+    for path in ["/", "/nothing"] {
+        process.connect().get(path);
+    }
+    let metrics = process.connect_to_admin().get("/metrics");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("promtool is on the PATH: `make test` puts it there");
+    let mut input = promtool.stdin.take().expect("it is piped");
+    input.write_all(metrics.body.as_bytes()).expect("promtool reads it all");
+    drop(input);
+    let said = promtool.wait_with_output().expect("it ends");
+    let said_text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && said_text.is_empty(), "{said_text}\n{}", metrics.body);
+}
+
+#[test]
+fn what_the_cluster_and_its_operators_ask_for_is_there() {
+    let process = landfall().start();
+    process.connect().get("/");
+    let metrics = process.connect_to_admin().get("/metrics").body;
+    for name in [
+        "build_info{",
+        "health_check_up{",
+        "http_server_active_requests{",
+        "http_server_panics_total ",
+        "http_server_request_duration_seconds_bucket{",
+        "http_server_requests_shed_total ",
+        "http_server_requests_timed_out_total ",
+        "lifecycle_connections_total{phase=\"serving\"} 1",
+        "lifecycle_phase{phase=\"serving\"} 1",
+        "lifecycle_requests_total{phase=\"serving\"} 1",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "process_resident_memory_bytes ",
+        "process_start_time_seconds ",
+        "server_connections_open{network_protocol_name=\"http1\"}",
+        "tokio_alive_tasks ",
+        "tokio_global_queue_depth ",
+        "tokio_worker_parks_total ",
+        "tokio_workers ",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "{name}\n{metrics}");
+    }
+}
