@@ -75,7 +75,9 @@ fn sigterm_during_the_start_ends_it_with_0() {
 
 #[test]
 fn sigterm_is_caught_from_the_first_moment() {
-    const SIGTERM_BIT: u64 = 1 << (15 - 1);
+    // SIGINT's handler is installed after SIGTERM's, so that when Linux shows it, SIGTERM's is complete. While the
+    // handler of a signal is being installed, for some microseconds, the library's own is there and drops it.
+    const SIGINT_BIT: u64 = 1 << (2 - 1);
     for _ in 0..10 {
         let process = landfall().set("APP_DRAIN_DELAY", "0s").spawn();
         let status = format!("/proc/{}/status", process.pid().as_raw_nonzero());
@@ -84,10 +86,10 @@ fn sigterm_is_caught_from_the_first_moment() {
         loop {
             let status = fs::read_to_string(&status).expect("it has not ended");
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).expect("Linux says");
-            if u64::from_str_radix(caught, 16).expect("a mask") & SIGTERM_BIT != 0 {
+            if u64::from_str_radix(caught, 16).expect("a mask") & SIGINT_BIT != 0 {
                 break;
             }
-            assert!(started.elapsed() < PATIENCE, "SIGTERM is never caught");
+            assert!(started.elapsed() < PATIENCE, "signals are never caught");
         }
         process.signal(Signal::TERM);
         process.exit().with_code(0);
