@@ -37,7 +37,8 @@ e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it ne
 	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
 
 image: ## build the image
-	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse --short=12 HEAD) .
+	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse --short=12 HEAD) \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) .
 image-run: ## run it on 8080 and 9090 of this machine
 	$(DOCKER) run --rm --interactive --tty --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
 image-test: ## test it as people run it
