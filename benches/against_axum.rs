@@ -13,8 +13,8 @@ use std::{
 
 use axum::{Json, Router, routing::get};
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 41;
+const ROUND: Duration = Duration::from_millis(500);
 const CLIENTS: usize = 32;
 const IDLE: usize = 4000;
 const STARTS: usize = 21;
