@@ -1,7 +1,7 @@
 //! A TCP balancer that behaves like kube-proxy: it picks an endpoint per connection, keeps the
 //! connection there for life, hears of endpoints late, and never looks inside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::pods::Pods;
+
+/// More often than this no port is given away while a client still holds what it had.
+const FATES_KEPT: usize = 4;
 
 /// The balancer at work; it ends when dropped.
 pub(crate) struct Balancer {
@@ -57,9 +60,18 @@ pub(crate) enum Fate {
     Killed { pod: String },
 }
 
-/// The fate of each connection, by its client's port: as many as there are ports, and no more.
+/// A client's end of a connection. Its port may have been another's before and be another's after:
+/// the kernel gives it away as soon as a connection is reset, known to its client or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    /// When it began to connect.
+    pub(crate) since: std::time::Instant,
+}
+
+/// The fates of the last few connections of each client's port.
 pub(crate) struct Fates {
-    by_client: Mutex<HashMap<SocketAddr, Fate>>,
+    by_client: Mutex<HashMap<SocketAddr, VecDeque<(std::time::Instant, Fate)>>>,
     pods: Arc<Pods>,
 }
 
@@ -133,9 +145,11 @@ impl Announcer {
 }
 
 impl Fates {
-    /// What became of this client's connection.
-    pub(crate) fn of(&self, client: SocketAddr) -> Option<Fate> {
-        locked(&self.by_client).get(&client).cloned()
+    /// What became of this client's connection: the first that came from there since.
+    pub(crate) fn of(&self, caller: Caller) -> Option<Fate> {
+        let fates = locked(&self.by_client);
+        let mut ours = fates.get(&caller.address)?.iter().filter(|(accepted, _)| *accepted >= caller.since);
+        ours.next().map(|(_, fate)| fate.clone())
     }
 
     /// Says in words what a pod is doing now.
@@ -143,8 +157,21 @@ impl Fates {
         self.pods.describe(pod)
     }
 
-    fn set(&self, client: SocketAddr, fate: Fate) {
-        locked(&self.by_client).insert(client, fate);
+    fn begin(&self, client: SocketAddr, accepted: std::time::Instant, fate: Fate) {
+        let mut fates = locked(&self.by_client);
+        let of_port = fates.entry(client).or_default();
+        if of_port.len() == FATES_KEPT {
+            of_port.pop_front();
+        }
+        of_port.push_back((accepted, fate));
+    }
+
+    fn killed(&self, client: SocketAddr, accepted: std::time::Instant, pod: String) {
+        let mut fates = locked(&self.by_client);
+        let mut of_port = fates.entry(client).or_default().iter_mut();
+        if let Some((_, fate)) = of_port.find(|(at, _)| *at == accepted) {
+            *fate = Fate::Killed { pod };
+        }
     }
 }
 
@@ -197,15 +224,16 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>) {
 }
 
 async fn carry(mut client: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
+    let accepted = std::time::Instant::now();
     let Some((pod, address)) = routes.pick() else {
-        routes.fates.set(peer, Fate::Refused { pod: None });
+        routes.fates.begin(peer, accepted, Fate::Refused { pod: None });
         return reset(&client);
     };
     let Ok(mut server) = TcpStream::connect(address).await else {
-        routes.fates.set(peer, Fate::Refused { pod: Some(pod) });
+        routes.fates.begin(peer, accepted, Fate::Refused { pod: Some(pod) });
         return reset(&client);
     };
-    routes.fates.set(peer, Fate::Carried { pod: pod.clone() });
+    routes.fates.begin(peer, accepted, Fate::Carried { pod: pod.clone() });
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let kill = Arc::new(Notify::new());
     locked(&routes.live).insert(peer, kill.clone());
@@ -218,7 +246,7 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
             }
         }
         () = kill.notified() => {
-            routes.fates.set(peer, Fate::Killed { pod });
+            routes.fates.killed(peer, accepted, pod);
             reset(&client);
             reset(&server);
         }
@@ -312,9 +340,10 @@ mod tests {
     #[tokio::test]
     async fn without_an_endpoint_a_connection_is_refused_and_known_to_be() {
         let balancer = balancer().await;
+        let since = std::time::Instant::now();
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         assert!(asks(&mut stream).await.is_err());
-        let fate = balancer.fates().of(stream.local_addr().unwrap());
+        let fate = balancer.fates().of(Caller { address: stream.local_addr().unwrap(), since });
         assert!(matches!(fate, Some(Fate::Refused { pod: None })), "{fate:?}");
     }
 
@@ -324,11 +353,20 @@ mod tests {
         let only = endpoint(&balancer, 1).await;
         only.say(Standing::Ready);
         heard(&balancer, 1).await;
+        let since = std::time::Instant::now();
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut stream).await.unwrap(), 1);
         balancer.kill_one();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        let fate = balancer.fates().of(stream.local_addr().unwrap());
+        let caller = Caller { address: stream.local_addr().unwrap(), since };
+        let fate = balancer.fates().of(caller);
         assert!(matches!(fate, Some(Fate::Killed { .. })), "{fate:?}");
+
+        // Its port goes to another while it holds on to what it had.
+        let later = std::time::Instant::now();
+        balancer.fates().begin(caller.address, later, Fate::Carried { pod: "other".into() });
+        assert!(matches!(balancer.fates().of(caller), Some(Fate::Killed { .. })));
+        let other = Caller { since: later, ..caller };
+        assert!(matches!(balancer.fates().of(other), Some(Fate::Carried { .. })));
     }
 }

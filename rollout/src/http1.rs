@@ -1,11 +1,12 @@
 //! HTTP/1.1 on a raw socket: writes without a look at the socket first, and reads what comes.
 
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::balancer::Caller;
 
 const HEAD_LIMIT: usize = 64 * 1024;
 
@@ -13,8 +14,8 @@ const HEAD_LIMIT: usize = 64 * 1024;
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: BytesMut,
-    /// The client's own end, by which a balancer knows it.
-    pub(crate) local: SocketAddr,
+    /// By which a balancer knows it, where there is one to ask.
+    pub(crate) caller: Option<Caller>,
     /// How many requests it has answered.
     pub(crate) answered: u32,
     /// How many bytes of the present answer have come.
@@ -52,8 +53,7 @@ impl Connection {
     /// Takes over a connected socket.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        Ok(Self { stream, buffer: BytesMut::new(), local, answered: 0, received: 0 })
+        Ok(Self { stream, buffer: BytesMut::new(), caller: None, answered: 0, received: 0 })
     }
 
     /// Writes a request and reads its whole answer.

@@ -1,6 +1,5 @@
 //! The HTTP/2 client: several streams at once over one connection, replaced when a GOAWAY says so.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -15,13 +14,14 @@ use tokio::time::timeout;
 use super::pacer::Pacer;
 use super::wire::{Requests, Wire};
 use super::{Broken, Client, lost};
+use crate::balancer::Caller;
 use crate::outcome::Outcome;
 
 /// The connection that all streams of one client share.
 #[derive(Clone)]
 struct Shared {
     sender: SendRequest<Bytes>,
-    local: SocketAddr,
+    caller: Caller,
     answered: Arc<AtomicU32>,
     requests: Arc<Requests>,
 }
@@ -81,7 +81,7 @@ async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Resu
         outcome,
         answered_before: shared.answered.load(Ordering::Relaxed),
         bytes_received: received,
-        local: Some(shared.local),
+        caller: Some(shared.caller),
         detail,
     };
     match answer {
@@ -127,20 +127,12 @@ async fn discard(slot: &Slot, ended: &Shared) {
 }
 
 async fn connect(client: &Client) -> Result<Shared, Broken> {
-    let stream = client.connect().await?;
-    let broken = |error: String| Broken {
-        outcome: Outcome::LostFirst,
-        answered_before: 0,
-        bytes_received: 0,
-        local: None,
-        detail: error,
-    };
-    let local = stream.local_addr().map_err(|error| broken(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| broken(error.to_string()))?;
-    let broken = |error: h2::Error| Broken { local: Some(local), ..broken(error.to_string()) };
+    let (stream, caller) = client.connect().await?;
+    stream.set_nodelay(true).map_err(|error| Broken::at_first(caller, error))?;
+    let broken = |error: h2::Error| Broken::at_first(caller, error);
     let (wire, requests) = Wire::new(stream);
     let (sender, connection) = h2::client::handshake(wire).await.map_err(broken)?;
     tokio::spawn(connection);
     let sender = sender.ready().await.map_err(broken)?;
-    Ok(Shared { sender, local, answered: Arc::default(), requests })
+    Ok(Shared { sender, caller, answered: Arc::default(), requests })
 }

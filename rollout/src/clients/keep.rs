@@ -47,14 +47,14 @@ async fn send(
 
 /// Connects for HTTP/1.1.
 pub(super) async fn connect(client: &Client) -> Result<Connection, Broken> {
-    let stream = client.connect().await?;
-    Connection::new(stream).map_err(|error| Broken {
-        outcome: Outcome::LostFirst,
-        answered_before: 0,
-        bytes_received: 0,
-        local: None,
-        detail: error.to_string(),
-    })
+    let (stream, caller) = client.connect().await?;
+    match Connection::new(stream) {
+        Ok(mut connection) => {
+            connection.caller = Some(caller);
+            Ok(connection)
+        }
+        Err(error) => Err(Broken::at_first(caller, error)),
+    }
 }
 
 /// What is known of a connection that broke.
@@ -63,7 +63,7 @@ pub(super) fn broken(connection: &Connection, outcome: Outcome, detail: String) 
         outcome,
         answered_before: connection.answered,
         bytes_received: connection.received,
-        local: Some(connection.local),
+        caller: connection.caller,
         detail,
     }
 }

@@ -8,14 +8,14 @@ mod wire;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::balancer::{Fate, Fates};
+use crate::balancer::{Caller, Fate, Fates};
 use crate::mix::{Mix, Pace};
 use crate::outcome::{Kind, Outcome};
 use crate::recorder::{Failure, Recorder};
@@ -52,7 +52,7 @@ struct Broken {
     outcome: Outcome,
     answered_before: u32,
     bytes_received: usize,
-    local: Option<std::net::SocketAddr>,
+    caller: Option<Caller>,
     detail: String,
 }
 
@@ -108,11 +108,15 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Broken> {
+    async fn connect(&self) -> Result<(TcpStream, Caller), Broken> {
         let target = &self.context.target;
+        let since = Instant::now();
         let connecting = TcpStream::connect(&target.addresses[..]);
         let (outcome, detail) = match timeout(target.connect_timeout, connecting).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => match stream.local_addr() {
+                Ok(address) => return Ok((stream, Caller { address, since })),
+                Err(error) => (Outcome::LostFirst, error.to_string()),
+            },
             Ok(Err(error)) => {
                 // Out of ports or descriptors: this tool's fault, not the server's.
                 if matches!(error.kind(), io::ErrorKind::AddrNotAvailable) || error.raw_os_error() == Some(24)
@@ -123,7 +127,7 @@ impl Client {
             }
             Err(_) => (Outcome::ConnectTimeout, "no connection in time".to_string()),
         };
-        Err(Broken { outcome, answered_before: 0, bytes_received: 0, local: None, detail })
+        Err(Broken { outcome, answered_before: 0, bytes_received: 0, caller: None, detail })
     }
 
     fn answered(&self, status: u16, latency: Duration) {
@@ -132,7 +136,8 @@ impl Client {
 
     /// Counts a request without a full answer; the balancer knows whether it ever had a pod.
     fn failed(&self, broken: Broken) {
-        let fate = broken.local.zip(self.context.fates.as_ref()).and_then(|(local, fates)| fates.of(local));
+        let fate =
+            broken.caller.zip(self.context.fates.as_ref()).and_then(|(caller, fates)| fates.of(caller));
         let (outcome, pod) = match fate {
             Some(Fate::Refused { pod }) => (Outcome::Refused, pod),
             Some(Fate::Killed { pod }) => (Outcome::Killed, Some(pod)),
@@ -148,6 +153,19 @@ impl Client {
             pod: pod.zip(self.context.fates.as_ref()).map(|(pod, fates)| fates.describe(&pod)),
             detail: broken.detail,
         });
+    }
+}
+
+impl Broken {
+    /// A connection that broke before anything had been answered.
+    fn at_first(caller: Caller, error: impl ToString) -> Self {
+        Self {
+            outcome: Outcome::LostFirst,
+            answered_before: 0,
+            bytes_received: 0,
+            caller: Some(caller),
+            detail: error.to_string(),
+        }
     }
 }
 
