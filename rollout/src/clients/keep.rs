@@ -49,7 +49,10 @@ async fn send(
 pub(super) async fn connect(client: &Client) -> Result<Connection, Broken> {
     let (stream, caller) = client.connect().await?;
     match Connection::new(stream) {
-        Ok(connection) => Ok(Connection { caller: Some(caller), ..connection }),
+        Ok(mut connection) => {
+            connection.caller = Some(caller);
+            Ok(connection)
+        }
         Err(error) => Err(Broken::at_first(caller, error)),
     }
 }
