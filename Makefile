@@ -1,11 +1,14 @@
 OVERLAY ?= local
 IMAGE ?= landfall:local
+DOCKER ?= docker
+ROLLOUT_ARGS ?=
 
 NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomization.yaml)
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint bench check deploy diff undeploy rollback promote canary check-placeholders
+.PHONY: help run test tools lint check bench rollout rollout-compare e2e image image-run image-test \
+	deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +26,22 @@ lint: ## format, clippy, docs, dependencies
 check: lint test ## all that has to hold before a commit
 bench: ## what the service costs against bare axum
 	cargo bench --bench against_axum
+
+ROLLOUT = cargo build --quiet --release --package landfall --package rollout --bin landfall --bin rollout && target/release/rollout
+
+rollout: ## replace real processes under load, with production's timings
+	$(ROLLOUT) local --overlay k8s/overlays/production $(ROLLOUT_ARGS)
+rollout-compare: ## the same beside what people usually write
+	$(ROLLOUT) local --compare $(ROLLOUT_ARGS)
+e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
+	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
+
+image: ## build the image
+	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse --short=12 HEAD) .
+image-run: ## run it on 8080 and 9090 of this machine
+	$(DOCKER) run --rm --interactive --tty --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
+image-test: ## test it as people run it
+	DOCKER=$(DOCKER) IMAGE=$(IMAGE) python3 image/test.py
 
 deploy: ## apply an overlay and wait until its pods are replaced: OVERLAY=local
 	k8s/deploy.sh $(OVERLAY)

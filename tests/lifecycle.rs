@@ -75,26 +75,23 @@ fn sigterm_during_the_start_ends_it_with_0() {
 
 #[test]
 fn sigterm_is_caught_from_the_first_moment() {
-    const SIGTERM_BIT: u64 = 1 << (15 - 1);
+    // SIGINT's handler is installed after SIGTERM's, so that when Linux shows it, SIGTERM's is complete. While the
+    // handler of a signal is being installed, for some microseconds, the library's own is there and drops it.
+    const SIGINT_BIT: u64 = 1 << (2 - 1);
     for _ in 0..10 {
-        let process = landfall().spawn();
+        let process = landfall().set("APP_DRAIN_DELAY", "0s").spawn();
         let status = format!("/proc/{}/status", process.pid().as_raw_nonzero());
         let started = Instant::now();
         // No pause between looks: the signal has to hit the very start.
         loop {
             let status = fs::read_to_string(&status).expect("it has not ended");
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).expect("Linux says");
-            if u64::from_str_radix(caught, 16).expect("a mask") & SIGTERM_BIT != 0 {
+            if u64::from_str_radix(caught, 16).expect("a mask") & SIGINT_BIT != 0 {
                 break;
             }
-            assert!(started.elapsed() < PATIENCE, "SIGTERM is never caught");
+            assert!(started.elapsed() < PATIENCE, "signals are never caught");
         }
         process.signal(Signal::TERM);
-        // One that hits later, while it serves already, has its delay skipped.
-        eventually("the end, or the drain", || {
-            process.signal(Signal::TERM);
-            process.has_ended()
-        });
         process.exit().with_code(0);
     }
 }
@@ -685,6 +682,7 @@ fn the_report_counts_what_came_and_when() {
     let last_at_most = before.elapsed();
 
     process.close();
+    let request_at_least = draining.elapsed();
     assert_last(&kept.get("/livez"), 200);
     let request_at_most = before.elapsed();
     process.release();
@@ -707,7 +705,7 @@ fn the_report_counts_what_came_and_when() {
     let last = number(report, "last_connection_ms");
     assert!((millis(last_at_least)..=millis(last_at_most)).contains(&last), "{report}");
     let last = number(report, "last_request_ms");
-    assert!((millis(last_at_most)..=millis(request_at_most)).contains(&last), "{report}");
+    assert!((millis(request_at_least)..=millis(request_at_most)).contains(&last), "{report}");
     assert!(number(report, "delay_ms") >= millis(last_at_least), "{report}");
 }
 

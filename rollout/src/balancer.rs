@@ -235,3 +235,100 @@ fn reset(stream: &TcpStream) {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds a lock")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A balancer without lag.
+    async fn balancer() -> Balancer {
+        let pods = Arc::new(Pods::new(std::time::Instant::now()));
+        Balancer::start(([127, 0, 0, 1], 0).into(), Duration::ZERO, pods).await.unwrap()
+    }
+
+    /// A server that answers each connection's first byte with its own, then repeats what it reads.
+    async fn endpoint(balancer: &Balancer, own: u8) -> Announcer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let announcer = balancer.register(&format!("pod-{own}"), listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut byte = [0];
+                    while stream.read_exact(&mut byte).await.is_ok() {
+                        stream.write_all(&[own]).await.unwrap();
+                    }
+                });
+            }
+        });
+        announcer
+    }
+
+    async fn asks(stream: &mut TcpStream) -> io::Result<u8> {
+        stream.write_all(b"?").await?;
+        stream.read_u8().await
+    }
+
+    async fn heard(balancer: &Balancer, ready: usize) {
+        let heard = async {
+            while balancer.ready() != ready {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_stays_on_its_endpoint_when_that_leaves() {
+        let balancer = balancer().await;
+        let first = endpoint(&balancer, 1).await;
+        first.say(Standing::Ready);
+        heard(&balancer, 1).await;
+        let mut kept = TcpStream::connect(balancer.address).await.unwrap();
+        assert_eq!(asks(&mut kept).await.unwrap(), 1);
+        let second = endpoint(&balancer, 2).await;
+        second.say(Standing::Ready);
+        heard(&balancer, 2).await;
+        first.say(Standing::Terminating);
+        heard(&balancer, 1).await;
+        assert_eq!(asks(&mut kept).await.unwrap(), 1);
+        let mut fresh = TcpStream::connect(balancer.address).await.unwrap();
+        assert_eq!(asks(&mut fresh).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn leaving_endpoints_are_used_when_no_other_is_there() {
+        let balancer = balancer().await;
+        let only = endpoint(&balancer, 1).await;
+        only.say(Standing::Ready);
+        heard(&balancer, 1).await;
+        only.say(Standing::Terminating);
+        heard(&balancer, 0).await;
+        let mut stream = TcpStream::connect(balancer.address).await.unwrap();
+        assert_eq!(asks(&mut stream).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_an_endpoint_a_connection_is_refused_and_known_to_be() {
+        let balancer = balancer().await;
+        let mut stream = TcpStream::connect(balancer.address).await.unwrap();
+        assert!(asks(&mut stream).await.is_err());
+        let fate = balancer.fates().of(stream.local_addr().unwrap());
+        assert!(matches!(fate, Some(Fate::Refused { pod: None })), "{fate:?}");
+    }
+
+    #[tokio::test]
+    async fn a_killed_connection_is_reset_and_known_to_be() {
+        let balancer = balancer().await;
+        let only = endpoint(&balancer, 1).await;
+        only.say(Standing::Ready);
+        heard(&balancer, 1).await;
+        let mut stream = TcpStream::connect(balancer.address).await.unwrap();
+        assert_eq!(asks(&mut stream).await.unwrap(), 1);
+        balancer.kill_one();
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let fate = balancer.fates().of(stream.local_addr().unwrap());
+        assert!(matches!(fate, Some(Fate::Killed { .. })), "{fate:?}");
+    }
+}

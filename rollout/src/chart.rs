@@ -129,7 +129,10 @@ fn panel(
 ) {
     let most = round_up(values.iter().copied().fold(0.0, f64::max));
     text(svg, 16.0, top - 10.0, "", label);
-    for (part, y) in [(1.0, top), (0.5, top + PANEL / 2.0), (0.0, top + PANEL)] {
+    // A scale above nothing at all would look like something.
+    let parts = if values.iter().all(|value| *value == 0.0) { &[0.0][..] } else { &[1.0, 0.5, 0.0] };
+    for part in parts {
+        let y = top + PANEL * (1.0 - part);
         let _ = writeln!(svg, r#"<path class="grid" d="M{LEFT} {y}H{RIGHT}"/>"#);
         anchored(svg, LEFT - 8.0, y + 4.0, "end", &short(most * part));
     }

@@ -46,7 +46,7 @@ impl Sequence {
     }
 }
 
-/// Runs every sequence in turn; the verdict is landfall's alone.
+/// Runs every sequence in turn; the verdict is landfall's alone where it is among them.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let programs: Vec<(Sequence, Program)> =
         args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
@@ -76,11 +76,13 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
                 .or_unable(format!("writing {}", path.display()))?;
         }
     }
-    let landfall = reports.iter().find(|(sequence, _)| *sequence == Sequence::Landfall);
-    Ok(match landfall {
-        Some((_, report)) if reports.len() == args.modes.len() => report.verdict(),
-        _ => Verdict::Unfinished,
-    })
+    if reports.len() < args.modes.len() {
+        return Ok(Verdict::Unfinished);
+    }
+    let judged =
+        |(sequence, report): &(Sequence, Report)| (*sequence == Sequence::Landfall).then(|| report.verdict());
+    let lost = reports.iter().any(|(_, report)| report.verdict() == Verdict::Lost);
+    Ok(reports.iter().find_map(judged).unwrap_or(if lost { Verdict::Lost } else { Verdict::NothingLost }))
 }
 
 fn comparison(reports: &[(Sequence, Report)]) -> String {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::balancer::Balancer;
 use crate::pod::{Ask, News, Place, Pod, Program};
 use crate::pods::Pods;
+use crate::rolling::Rolling;
 use crate::timings::Timings;
 use crate::unable::{OrUnable, Unable};
 
@@ -147,22 +148,13 @@ impl Deployment {
 impl Controller {
     /// Starts and ends what it may, and says when to look again if nothing happens.
     fn reconcile(&mut self) -> Result<Instant, Unable> {
-        let timings = self.deployment.timings.clone();
-        let wanted = self.replicas as usize;
-        // Kubernetes does the same when both are 0: nothing could move otherwise.
-        let unavailable = match (timings.max_surge, timings.max_unavailable) {
-            (0, 0) => 1,
-            (_, unavailable) => unavailable as usize,
-        };
+        let rolling = Rolling::new(&self.deployment.timings, self.replicas as usize);
         let new = self.staying().filter(|member| member.revision == self.revision).count();
         let old = self.staying().count() - new;
-        let ceiling = wanted + if old > 0 { timings.max_surge as usize } else { 0 };
-        let missing = wanted.saturating_sub(new).min(ceiling.saturating_sub(new + old));
-        for _ in 0..missing {
+        for _ in 0..rolling.may_start(new, old) {
             self.start_one()?;
         }
-        let floor = wanted.saturating_sub(unavailable);
-        let mut spare = self.available().saturating_sub(floor);
+        let mut spare = rolling.may_end(self.available());
         let revision = self.revision;
         for member in
             self.members.iter_mut().filter(|member| !member.terminating && member.revision != revision)
@@ -174,7 +166,7 @@ impl Controller {
                 member.terminate();
             }
         }
-        let surplus = new.saturating_sub(wanted);
+        let surplus = new.saturating_sub(rolling.wanted);
         let current =
             self.members.iter_mut().filter(|member| !member.terminating && member.revision == revision);
         current.take(surplus).for_each(Member::terminate);

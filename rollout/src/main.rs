@@ -30,6 +30,7 @@ mod process;
 mod progress;
 mod recorder;
 mod report;
+mod rolling;
 mod session;
 mod table;
 mod target;

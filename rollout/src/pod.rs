@@ -103,7 +103,10 @@ impl Pod {
             tokio::select! {
                 status = process.ended() => {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                    let why = format!("{} ended unasked ({status}); its last words:\n{}", self.place.name, process.last_words());
+                    let why = match process.last_words().await {
+                        said if said.is_empty() => format!("{} ended unasked ({status}), saying nothing", self.place.name),
+                        said => format!("{} ended unasked ({status}), saying:\n{said}", self.place.name),
+                    };
                     self.end(End::Crashed, Some(why));
                     return None;
                 }

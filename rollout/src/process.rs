@@ -5,10 +5,13 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const LAST_WORDS: usize = 20;
 
@@ -16,6 +19,7 @@ const LAST_WORDS: usize = 20;
 pub(crate) struct Process {
     child: Child,
     said: Arc<Mutex<VecDeque<String>>>,
+    readers: JoinSet<()>,
 }
 
 impl Process {
@@ -44,13 +48,14 @@ impl Process {
             .spawn()?;
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let log = log.map(std::fs::File::create).transpose()?.map(Arc::new);
+        let mut readers = JoinSet::new();
         if let Some(out) = child.stdout.take() {
-            tokio::spawn(keep_last_words(out, said.clone(), log.clone()));
+            readers.spawn(keep_last_words(out, said.clone(), log.clone()));
         }
         if let Some(err) = child.stderr.take() {
-            tokio::spawn(keep_last_words(err, said.clone(), log));
+            readers.spawn(keep_last_words(err, said.clone(), log));
         }
-        Ok(Self { child, said })
+        Ok(Self { child, said, readers })
     }
 
     /// Sends a signal; a process that has already ended gets none.
@@ -67,8 +72,11 @@ impl Process {
         self.child.wait().await
     }
 
-    /// The last lines that the process wrote.
-    pub(crate) fn last_words(&self) -> String {
+    /// The last lines that the process wrote, once it has ended.
+    pub(crate) async fn last_words(&mut self) -> String {
+        // A child of the process may hold its output open.
+        let read = async { while self.readers.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_secs(1), read).await;
         let said = self.said.lock().expect("nothing panics while it holds the lines");
         said.iter().cloned().collect::<Vec<_>>().join("\n")
     }
@@ -98,7 +106,7 @@ async fn keep_last_words(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn sleeper() -> Process {
         Process::start(Path::new("sleep"), &["1000".into()], &[], None).unwrap()
@@ -132,11 +140,8 @@ mod tests {
         let script = "for n in $(seq 100); do echo line $n; done; echo last >&2";
         let mut process = Process::start(Path::new("sh"), &["-c".into(), script.into()], &[], None).unwrap();
         assert!(process.ended().await.unwrap().success());
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !(process.last_words().contains("last") && process.last_words().contains("line 100")) {
-            assert!(Instant::now() < deadline, "{}", process.last_words());
-            tokio::task::yield_now().await;
-        }
-        assert!(process.last_words().lines().count() <= LAST_WORDS);
+        let said = process.last_words().await;
+        assert!(said.contains("line 100") && said.contains("last"), "{said}");
+        assert_eq!(said.lines().count(), LAST_WORDS);
     }
 }

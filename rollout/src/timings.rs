@@ -31,6 +31,8 @@ pub(crate) struct Timings {
     pub(crate) flush_timeout: Duration,
     #[serde(serialize_with = "written")]
     pub(crate) request_timeout: Duration,
+    #[serde(serialize_with = "written")]
+    pub(crate) idle_timeout: Duration,
     pub(crate) startup: Probe,
     pub(crate) readiness: Probe,
 }
@@ -60,6 +62,7 @@ impl Default for Timings {
             drain_timeout: Duration::from_secs(20),
             flush_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             startup: Probe::new("/startupz", 1, 1, 30),
             readiness: Probe::new("/readyz", 5, 1, 3),
         }
@@ -116,6 +119,7 @@ impl Timings {
             ("APP_DRAIN_TIMEOUT", &mut timings.drain_timeout),
             ("APP_FLUSH_TIMEOUT", &mut timings.flush_timeout),
             ("APP_REQUEST_TIMEOUT", &mut timings.request_timeout),
+            ("APP_IDLE_TIMEOUT", &mut timings.idle_timeout),
         ] {
             if let Some(text) = environment.get(name) {
                 *field = duration::parse(text).map_err(|error| format!("{name}: {error}"))?;
@@ -134,6 +138,7 @@ impl Timings {
             &mut self.drain_timeout,
             &mut self.flush_timeout,
             &mut self.request_timeout,
+            &mut self.idle_timeout,
             &mut self.startup.period,
             &mut self.readiness.period,
         ] {
@@ -149,10 +154,11 @@ impl Timings {
     }
 
     /// How long idle clients stay silent: mostly longer than the drain delay, and never so long
-    /// that the drain is over before they come back.
+    /// that the drain is over before they come back, or that the server hangs up as it should.
     pub(crate) fn idle_pause(&self) -> (Duration, Duration) {
         let longest = self.drain_delay.mul_f64(2.4);
-        let longest = longest.min(self.drain_delay + self.drain_timeout / 2);
+        let longest =
+            longest.min(self.drain_delay + self.drain_timeout / 2).min(self.idle_timeout.mul_f64(0.8));
         (self.drain_delay.mul_f64(0.6).min(longest), longest)
     }
 
@@ -163,6 +169,7 @@ impl Timings {
             ("APP_DRAIN_TIMEOUT", duration::write(self.drain_timeout)),
             ("APP_FLUSH_TIMEOUT", duration::write(self.flush_timeout)),
             ("APP_REQUEST_TIMEOUT", duration::write(self.request_timeout)),
+            ("APP_IDLE_TIMEOUT", duration::write(self.idle_timeout)),
         ]
     }
 }
@@ -301,6 +308,8 @@ spec: { minReplicas: 5 }
         let timings = Timings::default();
         assert_eq!(timings.idle_pause(), (Duration::from_secs(3), Duration::from_secs(12)));
         let long = Timings { drain_delay: Duration::from_secs(60), ..timings };
-        assert_eq!(long.idle_pause().1, Duration::from_secs(70));
+        assert_eq!(long.idle_pause(), (Duration::from_secs(36), Duration::from_secs(60)));
+        let patient = Timings { idle_timeout: Duration::from_secs(600), ..long };
+        assert_eq!(patient.idle_pause().1, Duration::from_secs(70));
     }
 }

@@ -4,7 +4,6 @@
 mod common;
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -14,9 +13,7 @@ use common::{ROLLOUT, code, err, eventually, json, out, scratch};
 fn kubectl(name: &str, script: &str) -> PathBuf {
     let directory = scratch(name);
     std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join("kubectl");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    common::script(&directory.join("kubectl"), script);
     directory
 }
 

@@ -29,7 +29,8 @@ fn ctrl_c_in_the_middle_prints_what_there_is_and_leaves_nothing() {
             "{table}"
         );
         for child in children {
-            assert!(!is_alive(child), "process {child} was left behind");
+            // It was killed before the tool ended, and dies when the kernel gets to it.
+            eventually("no process is left behind", || !is_alive(child));
         }
     }
 }
@@ -43,7 +44,7 @@ fn ctrl_c_before_the_load_leaves_nothing_either() {
     send("INT", id);
     assert_eq!(run.wait().unwrap().code(), Some(2));
     for child in children {
-        assert!(!is_alive(child), "process {child} was left behind");
+        eventually("no process is left behind", || !is_alive(child));
     }
 }
 

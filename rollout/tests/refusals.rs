@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{code, err, landfall, rollout, scratch};
+use common::{code, err, landfall, rollout, scratch, script};
 
 #[track_caller]
 fn refused(arguments: &[&str], because: &str) {
@@ -27,8 +27,12 @@ fn a_command_line_that_means_nothing() {
 #[test]
 fn a_service_that_is_not_there_or_does_not_start() {
     refused(&["local", "--binary", "/nowhere/landfall"], "there is no service at /nowhere/landfall");
-    refused(&["local", "--binary", "/bin/false"], "pod-1 ended unasked");
+    refused(&["local", "--binary", "/bin/false"], "ended unasked (exit status: 1), saying nothing");
     refused(&["local", "--binary", "/etc/passwd"], "starting /etc/passwd");
+    let service = scratch("service.sh");
+    script(&service, "echo APP_HOST is no good >&2; exit 78");
+    let service = service.to_str().unwrap();
+    refused(&["local", "--binary", service], "(exit status: 78), saying:\nAPP_HOST is no good");
 }
 
 #[test]

@@ -126,7 +126,12 @@ impl Activity {
 
     /// Whether nothing would be lost if the connection ended now.
     pub(super) fn is_idle(&self) -> bool {
-        self.expected() == Expected::Request
+        matches!(self.expected(), Expected::Request | Expected::Close)
+    }
+
+    /// Whether the peer has got everything, and only has to close its side.
+    pub(super) fn is_closed(&self) -> bool {
+        self.expected() == Expected::Close
     }
 
     fn expected(&self) -> Expected {

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     future::poll_fn,
+    io,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -90,7 +91,7 @@ async fn http1(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
     match end {
         End::Idle => {
             Pin::new(&mut connection).graceful_shutdown();
-            let _ = timeout(LINGER, &mut connection).await;
+            Box::pin(linger(shared, connection)).await;
         }
         End::LetGo => {
             Pin::new(&mut connection).graceful_shutdown();
@@ -98,8 +99,8 @@ async fn http1(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
             let _ = timeout(Duration::ZERO, &mut connection).await;
         }
         End::Done => return if connection.into_parts().is_some() { end } else { End::Upgraded },
-        End::Head => Box::pin(hang_up(connection.into_parts(), &slow_head())).await,
-        End::Failed => Box::pin(hang_up(connection.into_parts(), "")).await,
+        End::Head => Box::pin(linger(shared, hang_up(connection.into_parts(), slow_head()))).await,
+        End::Failed => Box::pin(linger(shared, hang_up(connection.into_parts(), String::new()))).await,
         _ => {}
     }
     end
@@ -118,15 +119,23 @@ fn slow_head() -> String {
 }
 
 /// Says a last word, and closes without destroying it.
-async fn hang_up<S>(parts: Option<http1::Parts<TokioIo<Box<Stream>>, S>>, last_word: &str) {
-    let Some(parts) = parts else { return };
+async fn hang_up<S>(
+    parts: Option<http1::Parts<TokioIo<Box<Stream>>, S>>,
+    last_word: String,
+) -> io::Result<()> {
+    let Some(parts) = parts else { return Ok(()) };
     let mut stream = parts.io.into_inner();
-    let goodbye = async {
-        stream.write_all(last_word.as_bytes()).await?;
-        stream.shutdown().await
-    };
-    // The peer may be gone, or never come to its end: then there is nobody to hear it.
-    let _ = timeout(LINGER, goodbye).await;
+    stream.write_all(last_word.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Gives a farewell the time that it may take. The peer may be gone, or never come to its end: then there is nobody to
+/// hear it.
+async fn linger(shared: &Shared, farewell: impl Future) {
+    tokio::select! {
+        _ = timeout(LINGER, farewell) => {}
+        () = shared.lifecycle.reached(Phase::Stopped) => {}
+    }
 }
 
 async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
@@ -167,7 +176,7 @@ async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
                 }
                 _ => return why,
             },
-            () = stopped.as_mut() => return End::Aborted,
+            () = stopped.as_mut() => return if activity.is_closed() { end } else { End::Aborted },
         }
         match stage {
             Stage::Serving => {}

@@ -208,11 +208,6 @@ impl Process {
         self.line("closing")
     }
 
-    /// Whether the process has ended, or is about to.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.log.lines.lock().expect("no reader panics").ended.is_some()
-    }
-
     /// Waits for the end.
     pub(crate) fn exit(mut self) -> Exit {
         let lines = self.log.wait("the end of the process", |lines| lines.ended.is_some());

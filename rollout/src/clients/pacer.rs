@@ -46,3 +46,27 @@ fn longest(pace: Pace, senders: u32) -> Duration {
 fn between(min: Duration, max: Duration) -> Duration {
     min + (max - min).mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rate_that_cannot_be_kept_is_told() {
+        let mut pacer = Pacer::new(Pace::Rate(100.0), 1);
+        pacer.due = Some(Instant::now() - Duration::from_secs(1));
+        assert!(pacer.wait().await > Duration::from_millis(900));
+        // It is not forgiven: the next request is late as well.
+        assert!(pacer.wait().await > Duration::from_millis(900));
+    }
+
+    #[tokio::test]
+    async fn a_pause_follows_each_answer() {
+        let pause = Duration::from_millis(20);
+        let mut pacer = Pacer::new(Pace::Pause(pause, pause), 1);
+        let began = Instant::now();
+        pacer.wait().await;
+        pacer.wait().await;
+        assert!(began.elapsed() >= pause);
+    }
+}

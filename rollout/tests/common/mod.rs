@@ -46,6 +46,17 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     path
 }
 
+/// Writes an executable script. A process of its own writes it: a file that this one, forking in many
+/// threads, has open for writing could not be executed (ETXTBSY).
+pub(crate) fn script(path: &Path, text: &str) {
+    let written = Command::new("sh")
+        .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\" && chmod +x \"$1\"", "sh"])
+        .arg(path)
+        .arg(text)
+        .status();
+    assert!(written.unwrap().success());
+}
+
 pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
