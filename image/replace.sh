@@ -5,5 +5,5 @@ cd "$(dirname "$0")/.."
 
 for replica in a b; do
   docker compose -f compose.replicas.yaml up --detach --no-deps --no-build --force-recreate --wait "$replica"
-  curl --silent --show-error --fail --retry 30 --retry-delay 1 http://127.0.0.1:8080/both-up
+  curl --silent --show-error --fail --output /dev/null --retry 30 --retry-delay 1 http://127.0.0.1:8080/both-up
 done
