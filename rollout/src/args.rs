@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Local(Local),
     /// Restart a Deployment on a cluster with kubectl, and drive its URL
     Cluster(Cluster),
+    /// Run a command, such as one that replaces containers, and drive a URL meanwhile
+    Drive(Drive),
     /// Serve one of the naive sequences that `local --compare` measures
     #[command(hide = true)]
     Naive { mode: Mode },
@@ -99,6 +101,25 @@ pub(crate) struct Cluster {
     pub(crate) idle: (Duration, Duration),
     #[command(flatten)]
     pub(crate) load: Load,
+}
+
+/// `rollout drive`.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct Drive {
+    /// Where the service answers, as http://HOST:PORT: a balancer in front of what is replaced
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Load before the command, and after it
+    #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
+    pub(crate) pause: Duration,
+    /// How long idle clients stay silent, at least and at most
+    #[arg(long, default_value = "3s-12s", value_parser = pause, value_name = "MIN-MAX")]
+    pub(crate) idle: (Duration, Duration),
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 /// The load, and what is written about it.

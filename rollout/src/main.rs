@@ -3,7 +3,7 @@
 //! - `args` is the command line, `timings` what the manifests say
 //! - `local` replaces real processes: `deployment` decides, `pod` carries out, `balancer` lags
 //! - `compare` runs `local` once per sequence, the `naive` servers among them; `chaos` disturbs it
-//! - `cluster` restarts a Deployment with `kubectl` and drives its URL
+//! - `cluster` restarts a Deployment with `kubectl` and drives its URL; `drive` does so around any command
 //! - `clients` send, forgiving nothing; `recorder` counts each `outcome`
 //! - `report` prints the table and the JSON, `chart` draws, `progress` shows the run as it goes
 
@@ -15,6 +15,7 @@ mod clients;
 mod cluster;
 mod compare;
 mod deployment;
+mod drive;
 mod duration;
 mod http1;
 mod interrupt;
@@ -61,6 +62,7 @@ async fn run(args: Args) -> Result<report::Verdict, Unable> {
         Command::Local(local) if local.compare => compare::run(local, interrupt).await,
         Command::Local(local) => local::run(local, interrupt).await,
         Command::Cluster(cluster) => cluster::run(cluster, interrupt).await,
+        Command::Drive(drive) => drive::run(drive, interrupt).await,
         Command::Naive { mode } => naive::serve(mode).await,
     }
 }

@@ -1,0 +1,60 @@
+//! `rollout drive`: drives a URL while a command replaces whatever serves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use crate::args::Drive;
+use crate::clients::Context;
+use crate::interrupt::Interrupt;
+use crate::preflight;
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::{Report, Setting, Verdict};
+use crate::session::under_load;
+use crate::unable::{OrUnable, Unable};
+
+/// Runs the command under load, and reports.
+pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let mut target = args.load.target();
+    let ready = async {
+        target.aim(&args.url).await?;
+        preflight::check(&target, &args.load.clients, args.load.h2_streams).await
+    };
+    interrupt.or(ready).await?;
+
+    let recorder = Arc::new(Recorder::start());
+    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
+    let name = args.command.join(" ");
+    let progress = Progress::show(&args.url, recorder, || "pods unseen".to_string());
+    let script = async {
+        progress.stage("before the command");
+        sleep(args.pause).await;
+        progress.stage(&name);
+        replace(&args.command).await?;
+        progress.stage("after the command");
+        sleep(args.pause).await;
+        // A connection that was kept to a server now gone is lost only when its client comes back to it.
+        progress.stage("until the idle clients have come back");
+        sleep(args.idle.1 + Duration::from_millis(200)).await;
+        Ok(())
+    };
+    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
+    drop(progress);
+    let setting = Setting { name, rollouts: 1, chaos: false, scale: 1.0, timings: None };
+    let report = Report::new(setting, session, Vec::new());
+    report.publish(&args.load)?;
+    Ok(report.verdict())
+}
+
+async fn replace(command: &[String]) -> Result<(), Unable> {
+    let tried = format!("running `{}`", command.join(" "));
+    let (program, arguments) = command.split_first().expect("clap asks for one word at least");
+    let status = Command::new(program).args(arguments).kill_on_drop(true).status().await.or_unable(&tried)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Unable(format!("{tried}: {status}"))),
+    }
+}
