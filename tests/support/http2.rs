@@ -32,6 +32,7 @@ pub(crate) const ALL_STREAMS: u32 = (1 << 31) - 1;
 pub(crate) struct Http2 {
     stream: TcpStream,
     next_stream: u32,
+    pongs: usize,
     /// Last stream and error code of each GOAWAY.
     pub(crate) goaways: Vec<(u32, u32)>,
     statuses: BTreeMap<u32, u8>,
@@ -50,6 +51,7 @@ impl Http2 {
         let mut client = Self {
             stream,
             next_stream: 1,
+            pongs: 0,
             goaways: Vec::new(),
             statuses: BTreeMap::new(),
             complete: BTreeSet::new(),
@@ -95,6 +97,15 @@ impl Http2 {
         assert_eq!(self.statuses[&stream], STATUS_200, "the first field of the answer on stream {stream}");
     }
 
+    /// Hears what the peer has to say by itself to a connection that has just begun.
+    pub(crate) fn settle(&mut self) {
+        // The first may be read along with the preface, and be answered before anything else is thought of.
+        for pongs in 1..=2 {
+            self.frame(PING, 0, 0, &[0; 8]);
+            self.hear(|client| client.pongs == pongs);
+        }
+    }
+
     /// Reads frames until it holds.
     pub(crate) fn hear(&mut self, holds: impl Fn(&Self) -> bool) {
         while !holds(self) {
@@ -122,6 +133,7 @@ impl Http2 {
         match kind {
             SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => self.frame(PING, ACK, 0, &payload),
+            PING => self.pongs += 1,
             GOAWAY => self.goaways.push((number(&payload[..4]), number(&payload[4..8]))),
             RST_STREAM => panic!("stream {stream} was reset with code {}", number(&payload)),
             HEADERS | DATA => {
