@@ -9,7 +9,8 @@ mkdir -p .tools/bin
 link() {
     [ -x ".tools/bin/$1" ] && return
     local found
-    found=$(command -v "$1") && ln -sf "$found" ".tools/bin/$1"
+    found=$(command -v "$1") || return
+    ln -sf "$found" ".tools/bin/$1"
 }
 
 fail() {
@@ -27,7 +28,7 @@ link kubectl || {
 
 # promtool checks what /metrics serves. Debian's package is unpacked, not installed.
 link promtool || {
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
+    command -v apt-get >/dev/null ||
         fail "make test needs promtool on the PATH; it comes with Prometheus: https://prometheus.io/download/"
     mkdir -p .tools/prometheus
     (cd .tools/prometheus && apt-get download -qq prometheus && dpkg -x prometheus_*.deb .) 2>/dev/null ||
