@@ -30,3 +30,11 @@ fn naive_sequences_lose_and_landfall_does_not() {
     assert!(lost("close", "idle") > 0, "close loses no idle request:\n{}", out(&run));
     assert_eq!(lost("landfall", "all"), 0, "{}", out(&run));
 }
+
+#[test]
+fn a_sequence_that_loses_ends_with_1_and_says_which_request() {
+    let run = local(&["--compare", "--modes", "flag", "--rollouts", "1", "--scale", "0.1"]).output().unwrap();
+    assert_eq!(code(&run), 1, "{}{}", out(&run), err(&run));
+    let lost = "busy: the connection was closed (its connection had answered ";
+    assert!(out(&run).contains(lost) && out(&run).contains("asked to end"), "{}", out(&run));
+}
