@@ -50,7 +50,7 @@ if [ -z "$load" ]; then
 fi
 
 echo "e2e: building $image"
-"$docker" build --tag "$image" .
+DOCKER_BUILDKIT=1 "$docker" build --tag "$image" .
 echo "e2e: bringing $image to $context ($load)"
 case $load in
     kind) kind load docker-image --name "${context#kind-}" "$image" ;;
