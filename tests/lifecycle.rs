@@ -6,6 +6,7 @@ mod support;
 use std::{
     fs,
     net::TcpListener,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -73,27 +74,49 @@ fn sigterm_during_the_start_ends_it_with_0() {
     assert!(exit.messages().all(|message| message != "serving"));
 }
 
-#[test]
-fn sigterm_is_caught_from_the_first_moment() {
+/// Waits until the handlers of SIGTERM and SIGINT are installed, without a pause between looks.
+fn wait_for_handlers(process: &Process) {
     // SIGINT's handler is installed after SIGTERM's, so that when Linux shows it, SIGTERM's is complete. While the
     // handler of a signal is being installed, for some microseconds, the library's own is there and drops it.
     const SIGINT_BIT: u64 = 1 << (2 - 1);
+    let status = format!("/proc/{}/status", process.pid().as_raw_nonzero());
+    let started = Instant::now();
+    loop {
+        let status = fs::read_to_string(&status).expect("it has not ended");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).expect("Linux says");
+        if u64::from_str_radix(caught, 16).expect("a mask") & SIGINT_BIT != 0 {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "signals are never caught");
+    }
+}
+
+#[test]
+fn sigterm_is_caught_from_the_first_moment() {
     for _ in 0..10 {
         let process = landfall().set("APP_DRAIN_DELAY", "0s").spawn();
-        let status = format!("/proc/{}/status", process.pid().as_raw_nonzero());
-        let started = Instant::now();
-        // No pause between looks: the signal has to hit the very start.
-        loop {
-            let status = fs::read_to_string(&status).expect("it has not ended");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).expect("Linux says");
-            if u64::from_str_radix(caught, 16).expect("a mask") & SIGINT_BIT != 0 {
-                break;
-            }
-            assert!(started.elapsed() < PATIENCE, "signals are never caught");
-        }
+        wait_for_handlers(&process);
         process.signal(Signal::TERM);
         process.exit().with_code(0);
     }
+}
+
+#[test]
+fn sigterm_is_caught_before_the_configuration_is_read() {
+    // To open a pipe takes two: the process waits here for someone who writes.
+    let pipe = format!("{}/token-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    assert!(made.success());
+    let process = landfall().set("APP_API_TOKEN_FILE", &pipe).spawn();
+    wait_for_handlers(&process);
+    process.signal(Signal::TERM);
+    let writing_end = pipe.clone();
+    // Not on this thread, which would wait for ever for a process that is gone.
+    thread::spawn(move || fs::write(writing_end, "secret"));
+    let exit = process.exit();
+    exit.with_code(0);
+    exit.position("stopped: asked to before anything was served");
+    fs::remove_file(pipe).expect("it is ours");
 }
 
 #[test]
@@ -589,6 +612,10 @@ fn an_upgraded_connection_is_told_to_finish_and_waited_for() {
     for path in ["/echo", "/echo/untracked"] {
         let process = testbed().start();
         let mut client = upgraded(&process, path);
+        eventually("its end as HTTP is counted", || {
+            process.metric("server_connections_ended_total{reason=\"upgraded\"}") == 1
+        });
+        assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 1);
         process.drain();
         assert_eq!(client.line(), "bye");
         process.close();
