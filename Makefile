@@ -40,7 +40,8 @@ image: ## build the image
 	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse --short=12 HEAD) \
 	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) .
 image-run: ## run it on 8080 and 9090 of this machine
-	$(DOCKER) run --rm --interactive --tty --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
+	$(DOCKER) run --rm --interactive --tty --read-only --cap-drop ALL --security-opt no-new-privileges \
+	  --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
 image-test: ## test it as people run it
 	DOCKER=$(DOCKER) IMAGE=$(IMAGE) python3 image/test.py
 
