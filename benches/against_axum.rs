@@ -23,7 +23,7 @@ fn main() {
     if env::args().any(|argument| argument == "bare") {
         return bare();
     }
-    let ours = || Server::start(Command::new(env!("CARGO_BIN_EXE_landfall")));
+    let ours = || Server::start(Command::new(env!("CARGO_BIN_EXE_testbed")));
     let bare = || {
         let mut command = Command::new(env::current_exe().expect("a running program has a path"));
         command.arg("bare");
@@ -62,11 +62,7 @@ fn main() {
 /// What one would write without landfall: the same answer, nothing around it.
 #[tokio::main]
 async fn bare() {
-    let about = || async {
-        Json(
-            serde_json::json!({ "name": "landfall", "version": landfall::VERSION, "revision": landfall::REVISION }),
-        )
-    };
+    let about = || async { Json(serde_json::json!({ "name": "testbed" })) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
     println!("{{\"address\":\"{}\"}}", listener.local_addr().expect("it is bound"));
     axum::serve(listener, Router::new().route("/", get(about))).await.expect("it never ends");
@@ -180,7 +176,7 @@ fn memory(server: &Server) -> (usize, usize) {
 /// Milliseconds from starting the process to `/readyz` answering 200.
 fn time_to_ready() -> f64 {
     let began = Instant::now();
-    let server = Server::start(Command::new(env!("CARGO_BIN_EXE_landfall")));
+    let server = Server::start(Command::new(env!("CARGO_BIN_EXE_testbed")));
     let admin = server.admin.expect("landfall has one");
     loop {
         let mut probe = TcpStream::connect(admin).expect("it listens");

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Everything the admin port answers.
-pub fn router(health: &Health, metrics: &Metrics, log: &LogHandle) -> Router {
+pub(crate) fn router(health: &Health, metrics: &Metrics, log: &LogHandle) -> Router {
     let others = Router::new()
         .route("/metrics", get(scrape).with_state(metrics.clone()))
         .route("/log", get(log_filter).put(set_log_filter).with_state(log.clone()))

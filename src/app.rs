@@ -1,101 +1,89 @@
 //! The order things happen in, from the environment to the exit code.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, runtime, time::timeout};
+use tokio::{net::TcpListener, runtime};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin,
-    config::{Config, Faults, Loaded},
+    Build, admin,
+    command::{self, EX_CONFIG},
+    config::{Config, ConfigErrors, LoadedConfig, Variables},
     health::{self, Health},
     layers,
-    metrics::Metrics,
+    lifecycle::{Lifecycle, Phase},
+    metrics::{Metrics, process},
     server::{self, Limits, Server},
-    shutdown::{self, Drain, Lifecycle, Phase, Signals},
-    telemetry::{self, LogHandle},
+    service::{App, Service, StartError},
+    shutdown::{self, Signals},
+    telemetry::{self, LogHandle, TracingLayer},
 };
 
-/// Exit code for bad configuration, EX_CONFIG of sysexits.h.
-pub const EX_CONFIG: u8 = 78;
-
-/// Why a service could not start.
-pub type StartError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a service gets to build itself from.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// The configuration in force.
-    pub config: Arc<Config>,
-    /// For checks of the service's own.
-    pub health: Health,
-    /// For metrics of the service's own.
-    pub metrics: Metrics,
-    /// For long streams and background tasks.
-    pub drain: Drain,
+/// A service's program: what `main` runs. `V` are the service's own variables.
+pub struct Program<V> {
+    build: Build,
+    tracing: Box<dyn FnOnce(&V) -> Vec<TracingLayer>>,
 }
 
-/// What a service gives to be run.
-pub struct Service {
-    router: Router,
-    cleanup: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl Service {
-    /// Serves these routes.
-    pub fn new(router: Router) -> Self {
-        Self { router, cleanup: Box::pin(async {}) }
+impl<V: Variables> Program<V> {
+    /// The program of this build; [`build!`](crate::build) tells which.
+    pub fn new(build: Build) -> Self {
+        Self { build, tracing: Box::new(|_| Vec::new()) }
     }
 
-    /// The routes alone, for tests that need no socket.
-    pub fn into_router(self) -> Router {
-        self.router
-    }
-
-    /// Runs this after the drain, for at most the flush timeout: the place to close pools.
-    pub fn with_cleanup(mut self, cleanup: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.cleanup = Box::pin(cleanup);
+    /// Adds layers that see every span and event, whatever the log filter is; each may have a filter of its own.
+    pub fn with_tracing(mut self, layers: impl FnOnce(&V) -> Vec<TracingLayer> + 'static) -> Self {
+        self.tracing = Box::new(layers);
         self
     }
-}
 
-/// Runs a service to its end: 0 after a clean drain, 1 when anything was aborted or could not start, 78 for bad
-/// configuration.
-pub async fn run<F>(mut signals: Signals, start: impl FnOnce(App) -> F + Send + 'static) -> ExitCode
-where
-    F: Future<Output = Result<Service, StartError>> + Send + 'static,
-{
-    let loaded = match Loaded::from_env() {
-        Ok(loaded) => loaded,
-        Err(faults) => return refuse(&faults),
-    };
-    let log = telemetry::init(&loaded.config);
-    for variable in &loaded.service_links {
-        warn!(
-            variable,
-            "passed over: Kubernetes made it for a Service called like our prefix; enableServiceLinks: false avoids it"
-        );
-    }
-    let code = match serve(&mut signals, loaded.config, &log, start).await {
-        Ok(code) => code,
-        Err(error) => {
-            error!(error, "the service could not start");
-            ExitCode::FAILURE
+    /// Does what the command line asks for. Without a command it serves until a signal ends it: the exit code is 0
+    /// after a clean drain, 1 when anything was aborted or could not start, 78 for bad configuration.
+    pub async fn run<F>(
+        self,
+        mut signals: Signals,
+        start: impl FnOnce(App<V>) -> F + Send + 'static,
+    ) -> ExitCode
+    where
+        F: Future<Output = Result<Service, StartError>> + Send + 'static,
+    {
+        if let Some(command) = command::from_arguments(&self.build) {
+            return command.run::<V>();
         }
-    };
-    telemetry::flush();
-    code
+        let loaded = match LoadedConfig::from_env() {
+            Ok(loaded) => loaded,
+            Err(errors) => return refuse(&errors),
+        };
+        let log =
+            telemetry::init(&loaded.config.log, loaded.config.log_format, (self.tracing)(&loaded.variables));
+        for variable in &loaded.service_links {
+            warn!(
+                variable,
+                "ignored: Kubernetes made it for a Service called like our prefix; enableServiceLinks: false avoids it"
+            );
+        }
+        let code = match serve(self.build, &mut signals, loaded, &log, start).await {
+            Ok(code) => code,
+            Err(error) => {
+                error!(error, "the service could not start");
+                ExitCode::FAILURE
+            }
+        };
+        telemetry::flush();
+        code
+    }
 }
 
-fn refuse(faults: &Faults) -> ExitCode {
-    telemetry::init(&Config::default());
-    for fault in &faults.0 {
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    let Config { log, log_format, .. } = Config::default();
+    telemetry::init(&log, log_format, Vec::new());
+    for error in &errors.0 {
         error!(
-            variable = fault.variable,
-            expected = fault.expected,
-            found = fault.found,
+            variable = error.variable,
+            expected = error.expected,
+            found = error.found,
             "bad configuration"
         );
     }
@@ -103,27 +91,31 @@ fn refuse(faults: &Faults) -> ExitCode {
     ExitCode::from(EX_CONFIG)
 }
 
-async fn serve<F>(
+async fn serve<V, F>(
+    build: Build,
     signals: &mut Signals,
-    config: Config,
+    loaded: LoadedConfig<V>,
     log: &LogHandle,
-    start: impl FnOnce(App) -> F + Send + 'static,
+    start: impl FnOnce(App<V>) -> F + Send + 'static,
 ) -> Result<ExitCode, StartError>
 where
+    V: Variables,
     F: Future<Output = Result<Service, StartError>> + Send + 'static,
 {
+    let LoadedConfig { config, variables, .. } = loaded;
     let config = Arc::new(config);
-    let lifecycle = Lifecycle::default();
     let metrics = Metrics::new();
+    process::watch_process(&metrics, build.version, build.revision);
+    let lifecycle = Lifecycle::new(&metrics);
     let health = Health::new(&lifecycle);
-    metrics.watch_lifecycle(&lifecycle);
     health.export(&metrics);
 
     let listener = bind("APP_PORT", config.address())?;
     let admin_listener = bind("APP_ADMIN_PORT", config.admin_address())?;
     info!(
-        version = crate::VERSION,
-        revision = crate::REVISION,
+        name = build.name,
+        version = build.version,
+        revision = build.revision,
         address = %listener.local_addr()?,
         admin_address = %admin_listener.local_addr()?,
         "listening"
@@ -133,41 +125,64 @@ where
     // saturated or stuck is seen, reported and ended from here.
     tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, log)).run());
     let runtime = MainRuntime::new()?;
-    metrics.watch_runtime(runtime.handle());
+    process::watch_runtime(&metrics, runtime.handle());
 
-    let app = App { config: config.clone(), health, metrics: metrics.clone(), drain: lifecycle.drain() };
-    let building = runtime.handle().spawn(build(app.clone(), start));
+    let app = App {
+        build,
+        config: config.clone(),
+        variables: Arc::new(variables),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        drain: lifecycle.drain(),
+    };
+    let starting = runtime.handle().spawn(run_start(app, start));
     let service = tokio::select! {
         biased;
-        asked = signals.next() => {
-            info!(signal = %asked, "stopped: asked to before anything was served");
+        signal = signals.next() => {
+            info!(%signal, "stopped: received a signal before anything was served");
             return Ok(ExitCode::SUCCESS);
         }
-        service = building => service??,
+        service = starting => service??,
     };
-    // In this order, because a merge keeps the fallback of the one that is merged in: 404s are wrapped too.
-    let router = health::public_router(&app.health).merge(layers::wrap(service.router, &config, &metrics));
+    let router = router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, &lifecycle, &metrics);
-    app.health.watch_listener(server.alive());
+    let connections = server.connections();
+    health.watch_listener(server.accept_loop());
     // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
     runtime.handle().spawn(server.run());
     info!("serving");
 
-    let report = shutdown::drain(&lifecycle, signals, &config, metrics.counters()).await;
-    let cleanup = timeout(config.flush_timeout.0, runtime.handle().spawn(service.cleanup));
-    let report = report.cleaned_up(matches!(cleanup.await, Ok(Ok(()))));
-    report.log(&lifecycle, metrics.counters());
+    let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };
+    let report = shutdown::drain(&lifecycle, signals, &config, &connections, cleanup).await;
+    report.log(&lifecycle, &connections);
     Ok(report.exit_code())
 }
 
-async fn build<F>(app: App, start: impl FnOnce(App) -> F) -> Result<Service, StartError>
+async fn run_start<V, F>(app: App<V>, start: impl FnOnce(App<V>) -> F) -> Result<Service, StartError>
 where
     F: Future<Output = Result<Service, StartError>>,
 {
     app.health.watch_runtime(app.config.heartbeat_limit.0);
     start(app).await
+}
+
+/// The service's routes in their layers, beside the probes of the service's port.
+pub(crate) async fn router(
+    routes: Router,
+    limits: &[(&'static str, layers::RouteLimits)],
+    outer: impl FnOnce(Router) -> Router,
+    config: &Config,
+    health: &Health,
+    metrics: &Metrics,
+) -> Result<Router, StartError> {
+    if let Some(route) = layers::unknown_route(&routes, limits).await {
+        return Err(format!("limits are given for {route}, and there is no such route").into());
+    }
+    let wrapped = outer(layers::wrap(routes, config, limits, metrics));
+    // In this order, because a merge keeps the fallback of the one that is merged in: 404s are wrapped too.
+    Ok(health::public_router(health).merge(wrapped))
 }
 
 fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -184,7 +199,8 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         idle: Duration::from_secs(75),
         stall: DEADLINE,
     };
-    Server::new(listener, router, limits, &Lifecycle::default(), &Metrics::new())
+    let unseen = Metrics::new();
+    Server::new(listener, router, limits, &Lifecycle::new(&unseen), &unseen)
 }
 
 /// Raises the limit of file descriptors as far as it goes, and keeps the cap on connections under it, so that
@@ -198,7 +214,7 @@ fn within_descriptors(limits: Limits) -> Limits {
     let most = NonZeroUsize::new(descriptors.saturating_sub(SPARE)).unwrap_or(NonZeroUsize::MIN);
     if limits.connections > most {
         warn!(
-            asked = limits.connections,
+            wanted = limits.connections,
             most, descriptors, "APP_MAX_CONNECTIONS is lowered to fit the limit of open files"
         );
     }

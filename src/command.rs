@@ -7,25 +7,27 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    app::EX_CONFIG,
-    config::{Config, Loaded},
+    Build,
+    config::{Config, LoadedConfig, Variables, list},
 };
 
-/// An axum service that survives every rolling update. Serves when no command is given.
+/// Exit code for bad configuration, EX_CONFIG of sysexits.h.
+pub(crate) const EX_CONFIG: u8 = 78;
+
+/// A service that survives every rolling update. Serves when no command is given.
 #[derive(Debug, Parser)]
-#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LANDFALL_REVISION"), ")"))]
-pub struct Cli {
+struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
 }
 
 /// What the program does besides serving.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show every variable: its value, where that came from, and what it means.
     Config(ConfigArgs),
     /// Ask the running service's admin port whether it is ready: exit code 0 if it is, 1 if not.
@@ -34,42 +36,65 @@ pub enum Command {
 
 /// How to show the configuration.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct ConfigArgs {
+#[group(multiple = false)]
+pub(crate) struct ConfigArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
     /// Print nothing but what is wrong.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     check: bool,
+    /// Print the table of all variables and their defaults for the docs, whatever the environment is.
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// What the command line asks for; ends the process where that is help, the version or not understood.
+pub(crate) fn from_arguments(build: &Build) -> Option<Command> {
+    let command = Cli::command().name(build.name).version(format!("{} ({})", build.version, build.revision));
+    let Cli { command } = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    command
 }
 
 impl Command {
     /// Does it; the exit code is 78 for bad configuration.
-    pub fn run(self) -> ExitCode {
-        let loaded = match Loaded::from_env() {
+    pub(crate) fn run<V: Variables>(self) -> ExitCode {
+        if let Self::Config(ConfigArgs { markdown: true, .. }) = self {
+            return exit_code(print_markdown::<V>());
+        }
+        let loaded = match LoadedConfig::<V>::from_env() {
             Ok(loaded) => loaded,
-            Err(faults) => {
-                eprintln!("{faults}");
+            Err(errors) => {
+                eprintln!("{errors}");
                 return ExitCode::from(if matches!(self, Self::Healthcheck) { 1 } else { EX_CONFIG });
             }
         };
-        let result = match self {
+        exit_code(match self {
             Self::Config(ConfigArgs { check: true, .. }) => Ok(()),
             Self::Config(ConfigArgs { json: true, .. }) => print_json(&loaded),
             Self::Config(_) => print_table(&loaded),
             Self::Healthcheck => healthcheck(&loaded.config),
-        };
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
+        })
+    }
+}
+
+fn exit_code(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn print_json(loaded: &Loaded) -> io::Result<()> {
+fn print_markdown<V: Variables>() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "| variable | default | meaning |\n| --- | --- | --- |")?;
+    list::<V>().try_for_each(|variable| writeln!(out, "{}", variable.row()))
+}
+
+fn print_json<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
     let rows: Vec<_> = loaded
         .effective()
         .map(|(variable, value, source)| {
@@ -80,13 +105,14 @@ fn print_json(loaded: &Loaded) -> io::Result<()> {
                 "meaning": variable.meaning,
                 "expects": variable.expects,
                 "secret": variable.secret,
+                "required": variable.required,
             })
         })
         .collect();
     writeln!(io::stdout(), "{:#}", serde_json::Value::from(rows))
 }
 
-fn print_table(loaded: &Loaded) -> io::Result<()> {
+fn print_table<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
     let header = ["VARIABLE", "VALUE", "SOURCE", "MEANING"].map(str::to_owned);
     let rows = loaded.effective().map(|(variable, value, source)| {
         let value = value.unwrap_or_else(|| "-".to_owned());

@@ -15,10 +15,12 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use serde::Serialize;
 
+use crate::trace;
+
 /// The content type of every error body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// What a caller is told when its request was not done.
+/// What a caller is told when its request was not done; it carries the id of the request's trace.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -27,6 +29,8 @@ pub struct Problem {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     detail: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     #[serde(skip)]
@@ -54,6 +58,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status,
             detail: detail.into(),
+            trace_id: trace::current().map(|context| context.to_string()),
             errors: Vec::new(),
             headers: HeaderMap::new(),
         }
@@ -86,7 +91,7 @@ impl IntoResponse for Problem {
 }
 
 /// Makes a problem of an error that a handler or a library answered as plain text or with no body at all; the
-/// text becomes the detail.
+/// text becomes the detail, unless it is long, streamed or compressed.
 pub fn or_problem(response: Response) -> Response {
     const LONGEST: u64 = 4096;
     let status = response.status();
@@ -97,14 +102,17 @@ pub fn or_problem(response: Response) -> Response {
         None => true,
         Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
     };
-    if !is_plain || response.body().size_hint().exact().is_none_or(|length| length > LONGEST) {
+    if !is_plain {
         return response;
     }
     let (mut parts, body) = response.into_parts();
+    let is_short = body.size_hint().exact().is_some_and(|length| length <= LONGEST);
+    let is_text = parts.headers.remove(header::CONTENT_ENCODING).is_none();
     // A body of known length is there already.
-    let text = body.collect().now_or_never().and_then(Result::ok).map(|text| text.to_bytes());
-    let text = text.and_then(|text| String::from_utf8(text.into()).ok()).filter(|text| !text.is_empty());
-    let detail = text.map_or_else(|| default_detail(status).into(), Cow::Owned);
+    let text = (is_short && is_text).then(|| body.collect().now_or_never()).flatten();
+    let text = text.and_then(Result::ok).and_then(|text| String::from_utf8(text.to_bytes().into()).ok());
+    let detail = text.filter(|text| !text.is_empty());
+    let detail = detail.map_or_else(|| default_detail(status).into(), Cow::Owned);
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::CONTENT_TYPE);
     let mut problem = Problem::new(status, detail);

@@ -24,9 +24,9 @@ use tracing::{info, warn};
 
 use crate::{
     error::Problem,
+    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
-    server::Alive,
-    shutdown::{Lifecycle, Phase},
+    server::AcceptLoopStatus,
 };
 
 /// What the kubelet asks.
@@ -205,15 +205,16 @@ impl Health {
     }
 
     /// Adds the readiness check of the service's accept loop; at its cap it is still alive.
-    pub fn watch_listener(&self, alive: Alive) {
+    pub fn watch_listener(&self, accept_loop: AcceptLoopStatus) {
         self.check(Endpoint::Readyz, "listener", Severity::Critical, move || {
-            if alive.get() { Ok(()) } else { Err("the accept loop is not running".to_owned()) }
+            if accept_loop.is_running() { Ok(()) } else { Err("the accept loop is not running".to_owned()) }
         });
     }
 
     /// Exports a gauge per check.
     pub fn export(&self, metrics: &Metrics) {
-        let gauges = metrics.health_checks();
+        let gauges =
+            metrics.gauge_vec("health_check_up", "1 when the health check passes.", &["endpoint", "check"]);
         let health = self.clone();
         metrics.on_scrape(move || {
             for check in health.0.read().expect("no check panics").iter() {

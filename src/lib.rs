@@ -1,4 +1,4 @@
-//! landfall: an axum service that survives every rolling update, eviction and node drain without losing a request.
+//! The engine of an axum service that survives every rolling update, eviction and node drain without losing a request.
 //!
 //! # The lifecycle
 //!
@@ -11,42 +11,76 @@
 //!  /readyz    503        200       503                  503                      the very end)
 //!  listener  bound,     accepts    accepts              queue emptied, closed
 //!            unserved
-//!  HTTP/1               keep-alive every answer says    a kept connection gets one last
-//!                                  `Connection: close`  answer, with `Connection: close`
+//!  HTTP/1               keep-alive every response says  a kept connection gets one last
+//!                                  `Connection: close`  response, with `Connection: close`
 //!  HTTP/2               open       GOAWAY, new streams  streams in flight finish
 //!                                  still answered
 //!  streams, upgrades               told to finish       waited for, then aborted
 //!  background work                 told to finish       waited for, then aborted
+//!  workers                                              finish what the last requests left: after the drain
 //!  cleanup                                              pools close, telemetry flushes: after the drain
 //! ```
 //!
 //! # Layout
 //!
 //! - [`app`]: the order things happen in
-//! - [`shutdown`]: signals, phases, the sequence
+//! - [`service`]: what a service gets to build itself from, and what it gives to be run
+//! - [`lifecycle`], [`shutdown`]: the phases; signals and the sequence
 //! - [`server`]: accept loop, connection deadlines, draining connections
 //! - [`health`], [`metrics`], [`admin`]: what the cluster asks
 //! - [`config`], [`command`]: environment in, a checked value out; and the command line
 //! - [`telemetry`], [`trace`]: logs; request ids and spans
 //! - [`layers`], [`error`]: what wraps each request; problem+json
-//! - [`routes`]: the service: the file you replace
+//! - [`testing`]: a service without sockets, for tests of its routes
+//!
+//! No module imports one that imports it, and none knows a service.
 
-pub mod admin;
-pub mod app;
-pub mod command;
+// So that the macro `variables` finds its way here too.
+extern crate self as landfall;
+
+mod admin;
+mod app;
+mod command;
 pub mod config;
 pub mod error;
 pub mod health;
-pub mod layers;
+mod layers;
+mod lifecycle;
 pub mod metrics;
-pub mod routes;
-pub mod server;
-pub mod shutdown;
+mod server;
+mod service;
+mod shutdown;
 pub mod telemetry;
+pub mod testing;
 pub mod trace;
 
-/// The version in Cargo.toml.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use self::{
+    app::Program,
+    layers::RouteLimits,
+    lifecycle::{Drain, Phase},
+    service::{App, Service, StartError},
+    shutdown::Signals,
+};
 
-/// The git revision that was built, `unknown` where there was none.
-pub const REVISION: &str = env!("LANDFALL_REVISION");
+/// Which build of a service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Build {
+    /// The service's name: its package's.
+    pub name: &'static str,
+    /// Its version in Cargo.toml.
+    pub version: &'static str,
+    /// The revision of its sources, `unknown` where there was none.
+    pub revision: &'static str,
+}
+
+/// The [`Build`] of the package that calls it, whose `build.rs` writes the revision into `OUT_DIR/revision`.
+#[macro_export]
+macro_rules! build {
+    () => {
+        $crate::Build {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: include_str!(concat!(env!("OUT_DIR"), "/revision")),
+        }
+    };
+}

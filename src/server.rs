@@ -2,6 +2,7 @@
 
 mod activity;
 mod connection;
+mod connections;
 mod stream;
 
 use std::{
@@ -23,11 +24,12 @@ use tokio::{
 };
 use tracing::warn;
 
+pub(crate) use self::connections::{CloseReason, Connections, Protocol};
 use self::stream::Stream;
 use crate::{
     config::Config,
+    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
-    shutdown::{Lifecycle, Phase},
 };
 
 /// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
@@ -39,54 +41,9 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 /// How long a peer may take to close its side after we closed ours.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What is spoken on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Nothing has been said yet.
-    Undecided,
-    /// HTTP/1.1 or 1.0.
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Http2,
-}
-
-impl Protocol {
-    /// As metrics write it, in the order of the variants.
-    pub const NAMES: [&str; 3] = ["undecided", "http1", "http2"];
-}
-
-/// What ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The peer closed it, or it got its last answer.
-    Done,
-    /// It became something else, such as a WebSocket.
-    Upgraded,
-    /// It broke, or spoke no HTTP.
-    Failed,
-    /// It sent nothing in time.
-    FirstByte,
-    /// It did not finish the head of a request in time.
-    Head,
-    /// It asked nothing for too long.
-    Idle,
-    /// It did not read its answer.
-    Stalled,
-    /// It was idle when the drain's time was up.
-    LetGo,
-    /// It was busy when the drain's time was up.
-    Aborted,
-}
-
-impl End {
-    /// As metrics write it, in the order of the variants.
-    pub const NAMES: [&str; 9] =
-        ["done", "upgraded", "failed", "first_byte", "head", "idle", "stalled", "let_go", "aborted"];
-}
-
 /// What a server allows its clients.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Connections open at once.
     pub connections: NonZeroUsize,
     /// For the first bytes of a connection.
@@ -112,7 +69,7 @@ impl From<&Config> for Limits {
 }
 
 /// Takes the address, so that clients can queue, without serving yet.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -121,10 +78,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// A router behind a listener.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
-    alive: Alive,
+    accept_loop: AcceptLoopStatus,
 }
 
 /// What all connections of a server share.
@@ -133,28 +90,28 @@ struct Shared {
     router: Router,
     limits: Limits,
     lifecycle: Lifecycle,
-    metrics: Metrics,
+    connections: Arc<Connections>,
     slots: Arc<Semaphore>,
 }
 
 /// Whether a server's accept loop is running: not before it began, not after it ended, however it ended.
 #[derive(Debug, Clone, Default)]
-pub struct Alive(Arc<AtomicBool>);
+pub struct AcceptLoopStatus(Arc<AtomicBool>);
 
-impl Alive {
+impl AcceptLoopStatus {
     /// Whether it is running now.
-    pub fn get(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 /// Says that the accept loop runs, as long as it lives.
-struct Running(Alive);
+struct Running(AcceptLoopStatus);
 
 impl Running {
-    fn new(alive: Alive) -> Self {
-        alive.0.store(true, Ordering::Release);
-        Self(alive)
+    fn new(status: AcceptLoopStatus) -> Self {
+        status.0.store(true, Ordering::Release);
+        Self(status)
     }
 }
 
@@ -166,7 +123,7 @@ impl Drop for Running {
 
 impl Server {
     /// A server that accepts nothing until it is [run](Server::run).
-    pub fn new(
+    pub(crate) fn new(
         listener: TcpListener,
         router: Router,
         limits: Limits,
@@ -178,30 +135,35 @@ impl Server {
             router,
             limits,
             lifecycle: lifecycle.clone(),
-            metrics: metrics.clone(),
+            connections: Arc::new(Connections::new(metrics)),
             slots: Arc::new(Semaphore::new(slots)),
         };
-        Self { listener, shared: Arc::new(shared), alive: Alive::default() }
+        Self { listener, shared: Arc::new(shared), accept_loop: AcceptLoopStatus::default() }
     }
 
-    /// Tells, from now on, whether the accept loop is running.
-    pub fn alive(&self) -> Alive {
-        self.alive.clone()
+    /// Tells, from now on, whether its accept loop is running.
+    pub(crate) fn accept_loop(&self) -> AcceptLoopStatus {
+        self.accept_loop.clone()
+    }
+
+    /// What is counted of its connections.
+    pub(crate) fn connections(&self) -> Arc<Connections> {
+        self.shared.connections.clone()
     }
 
     /// Accepts until the closing phase, then empties the accept queue and closes the listener.
-    pub fn run(self) -> impl Future<Output = ()> + Send {
-        let Self { listener, shared, alive } = self;
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
+        let Self { listener, shared, accept_loop } = self;
         // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
-        let guards = (Running::new(alive), shared.lifecycle.connection());
+        let guards = (Running::new(accept_loop), shared.lifecycle.connection());
         async move {
-            let _alive_and_waited_for = guards;
+            let _running_and_waited_for = guards;
             tokio::select! {
                 biased;
                 () = shared.lifecycle.reached(Phase::Closing) => {}
                 () = shared.accept(&listener) => {}
             }
-            if let Err(error) = shared.sweep(listener).await {
+            if let Err(error) = shared.accept_backlog(listener).await {
                 warn!(%error, "the accept queue can't be emptied");
             }
         }
@@ -229,7 +191,7 @@ impl Shared {
     }
 
     /// Serves what waits in the accept queue, beyond the cap too: closing the listener would reset it.
-    async fn sweep(self: &Arc<Self>, listener: TcpListener) -> io::Result<()> {
+    async fn accept_backlog(self: &Arc<Self>, listener: TcpListener) -> io::Result<()> {
         // The socket itself is asked, because tokio may not have heard yet of who has just come.
         let listener = listener.into_std()?;
         while self.lifecycle.phase() < Phase::Stopped {
@@ -249,20 +211,20 @@ impl Shared {
         // These are about one connection, which is gone already.
         const ABOUT_ONE: [io::ErrorKind; 3] =
             [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
-        self.metrics.counters().accept_errors.inc();
+        self.connections.accept_errors.inc();
         if !ABOUT_ONE.contains(&error.kind()) {
             sleep(BACK_OFF).await;
         }
     }
 
     fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
-        self.lifecycle.count_connection(self.metrics.counters());
+        self.lifecycle.count_connection();
         tokio::spawn(connection::serve(Box::new(Stream::new(stream, self, slot)), self.clone()));
     }
 
-    /// Whether an HTTP/1 answer has to be the last one of its connection: during the drain, and at the cap,
+    /// Whether an HTTP/1 response has to be the last one of its connection: during the drain, and at the cap,
     /// where a kept connection would keep others waiting.
-    fn is_last_answer(&self) -> bool {
+    fn is_last_response(&self) -> bool {
         self.lifecycle.phase() >= Phase::Draining || self.slots.available_permits() == 0
     }
 }

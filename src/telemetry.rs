@@ -22,11 +22,9 @@ use tracing_subscriber::{
     field::RecordFields,
     filter::Targets,
     fmt::{FormatFields, FormattedFields, format::Writer},
-    layer::{Context, SubscriberExt},
+    layer::{Context, Filter, SubscriberExt},
     util::SubscriberInitExt,
 };
-
-use crate::config::Config;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -152,22 +150,47 @@ impl<S: Subscriber> Layer<S> for LogHandle {
     }
 }
 
-/// Sends logs and panics of the whole process to stdout; a second call in one process changes nothing.
-pub fn init(config: &Config) -> LogHandle {
-    let handle = LogHandle::new(config.log.clone());
+impl<S: Subscriber> Filter<S> for LogHandle {
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        self.with(|targets| Filter::<S>::callsite_enabled(targets, metadata))
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        self.with(|targets| Filter::<S>::enabled(targets, metadata, context))
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.with(|targets| Filter::<S>::max_level_hint(targets))
+    }
+}
+
+/// A layer of the service's own.
+pub type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Sends logs and panics of the whole process to stdout, and spans and events to the service's layers too; a second
+/// call in one process changes nothing.
+pub(crate) fn init(filter: &LogFilter, format: LogFormat, mut layers: Vec<TracingLayer>) -> LogHandle {
+    let handle = LogHandle::new(filter.clone());
     let terminal = stdout().is_terminal();
-    let pretty = match config.log_format {
+    let pretty = match format {
         LogFormat::Auto => terminal,
         LogFormat::Json => false,
         LogFormat::Pretty => true,
     };
     let lines = tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(stdout);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = if pretty {
+    let lines: TracingLayer = if pretty {
         Box::new(lines)
     } else {
         Box::new(lines.json().flatten_event(true).with_span_list(false).fmt_fields(SpanFields))
     };
-    if tracing_subscriber::registry().with(lines).with(handle.clone()).try_init().is_ok() {
+    // A filter for all is cheaper than one for the lines alone, which leaves the service's layers what it leaves out.
+    let installed = if layers.is_empty() {
+        tracing_subscriber::registry().with(lines).with(handle.clone()).try_init()
+    } else {
+        layers.push(Box::new(lines.with_filter(handle.clone())));
+        tracing_subscriber::registry().with(layers).try_init()
+    };
+    if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
     handle

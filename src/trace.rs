@@ -1,118 +1,123 @@
 //! A request id and a W3C trace id for every request, its span, and its access line.
 
-use std::{fmt, time::Duration};
+use std::{cell::Cell, fmt, time::Duration};
 
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use tracing::{Span, error_span, span::Entered};
+use tracing::{Span, error_span, span};
 
-use crate::{config::Config, telemetry::AccessLog};
+use crate::telemetry::AccessLog;
 
-/// Header of the request id, in requests and in every answer.
+/// Header of the request id, in requests and in every response.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Header of the trace context, in requests that come in and in those that go out.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 const LONGEST_REQUEST_ID: usize = 128;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The ids of a request, among its extensions.
-#[derive(Debug, Clone)]
-pub struct Ids {
-    /// As the caller sent it, when that is at most 128 visible ASCII characters; else made here.
-    pub request_id: HeaderValue,
-    /// The trace the request belongs to: the caller's, or a new one.
-    pub trace: Trace,
+thread_local! {
+    static CURRENT: Cell<Option<TraceContext>> = const { Cell::new(None) };
 }
 
-/// A position in a trace, see <https://www.w3.org/TR/trace-context/>.
+/// The trace of the request that is being worked on, `None` outside of one. A task that a handler spawns is outside:
+/// take it along.
+pub fn current() -> Option<TraceContext> {
+    CURRENT.get()
+}
+
+/// The position of a request in a trace, see <https://www.w3.org/TR/trace-context/>. Log lines, problems, exported spans
+/// and outgoing calls all carry these ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace {
-    id: u128,
-    flags: u8,
+pub struct TraceContext {
+    /// The trace that the request belongs to: the caller's, or a new one.
+    pub trace_id: u128,
+    /// The caller's span, 0 when it told none.
+    pub parent_id: u64,
+    /// The span of this request.
+    pub span_id: u64,
+    /// The caller's flags; bit 0 says that the trace is sampled.
+    pub flags: u8,
 }
 
-impl Ids {
+impl TraceContext {
     fn of(headers: &HeaderMap) -> Self {
-        let acceptable = |id: &&HeaderValue| {
-            (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-        };
-        let request_id = headers.get(REQUEST_ID).filter(acceptable).cloned().unwrap_or_else(|| {
-            HeaderValue::from_bytes(&Hex::of(fastrand::u128(..)).0).expect("digits fit in a header")
-        });
-        let trace = headers.get(TRACEPARENT).and_then(Trace::parse).unwrap_or_else(Trace::new);
-        Self { request_id, trace }
-    }
-}
-
-impl Trace {
-    fn new() -> Self {
-        Self { id: fastrand::u128(1..), flags: 0 }
+        let span_id = fastrand::u64(1..);
+        let parent = headers.get(TRACEPARENT).and_then(parse);
+        let (trace_id, parent_id, flags) = parent.unwrap_or_else(|| (fastrand::u128(1..), 0, 0));
+        Self { trace_id, parent_id, span_id, flags }
     }
 
-    fn parse(header: &HeaderValue) -> Option<Self> {
-        let text = header.to_str().ok()?;
-        let hex = |from: usize, to: usize| {
-            let digits = text.get(from..to)?;
-            let lower = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-            digits.bytes().all(lower).then(|| u128::from_str_radix(digits, 16).ok())?
-        };
-        let dashes = [2, 35, 52].iter().all(|&at| text.as_bytes().get(at) == Some(&b'-'));
-        let version = hex(0, 2)?;
-        let ends_well = text.len() == 55 || (version > 0 && text.as_bytes().get(55) == Some(&b'-'));
-        let (id, parent, flags) = (hex(3, 35)?, hex(36, 52)?, hex(53, 55)?);
-        (dashes && ends_well && version != 0xff && id != 0 && parent != 0)
-            .then_some(Self { id, flags: flags as u8 })
-    }
-
-    fn as_hex(self) -> Hex {
-        Hex::of(self.id)
-    }
-
-    /// The `traceparent` header for a call that this request makes: the same trace, a new parent.
-    pub fn child(&self) -> HeaderValue {
-        let text = format!("00-{self}-{:016x}-{:02x}", fastrand::u64(1..), self.flags);
+    /// The `traceparent` header for a call that this request makes.
+    pub fn traceparent(&self) -> HeaderValue {
+        let text = format!("00-{self}-{:016x}-{:02x}", self.span_id, self.flags);
         HeaderValue::try_from(text).expect("digits and dashes fit in a header")
     }
 }
 
-impl fmt::Display for Trace {
+/// The trace id, as logs and headers write it.
+impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_hex().as_str())
+        f.write_str(Hex::<32>::of(self.trace_id).as_str())
     }
+}
+
+/// Trace id, parent and flags of a `traceparent` header.
+fn parse(header: &HeaderValue) -> Option<(u128, u64, u8)> {
+    let text = header.to_str().ok()?;
+    let hex = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        let lower = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        digits.bytes().all(lower).then(|| u128::from_str_radix(digits, 16).ok())?
+    };
+    let dashes = [2, 35, 52].iter().all(|&at| text.as_bytes().get(at) == Some(&b'-'));
+    let version = hex(0, 2)?;
+    let ends_well = text.len() == 55 || (version > 0 && text.as_bytes().get(55) == Some(&b'-'));
+    let (id, parent, flags) = (hex(3, 35)?, hex(36, 52)?, hex(53, 55)?);
+    (dashes && ends_well && version != 0xff && id != 0 && parent != 0).then_some((
+        id,
+        parent as u64,
+        flags as u8,
+    ))
 }
 
 /// The span of a request, and what it takes to end it.
 #[derive(Debug)]
 pub(crate) struct Traced {
+    context: TraceContext,
     span: Span,
     request_id: HeaderValue,
 }
 
 impl Traced {
-    /// Finds or makes the ids of a request, leaves them among its extensions, and opens its span.
-    pub(crate) fn begin(request: &mut Request) -> Self {
-        let ids = Ids::of(request.headers());
+    /// Finds or makes the ids of a request, and opens its span.
+    pub(crate) fn begin(request: &Request) -> Self {
+        let context = TraceContext::of(request.headers());
+        let request_id = request_id(request.headers());
+        // Current already now, so that a tracing layer of the service's finds it when the span is new.
+        let _current = Current::set(context);
         // At error level, so that the ids stand on every line that the filter lets through.
         let span = error_span!(
             "request",
-            request_id = ids.request_id.to_str().unwrap_or_default(),
-            trace_id = ids.trace.as_hex().as_str(),
+            request_id = request_id.to_str().unwrap_or_default(),
+            trace_id = Hex::<32>::of(context.trace_id).as_str(),
+            span_id = Hex::<16>::of(context.span_id.into()).as_str(),
             method = request.method().as_str(),
             path = request.uri().path(),
         );
-        let request_id = ids.request_id.clone();
-        request.extensions_mut().insert(ids);
-        Self { span, request_id }
+        Self { context, span, request_id }
     }
 
-    /// Makes what is logged part of the request's span, until the guard is dropped.
+    /// Makes what is logged part of the request's span, and its context the current one, until the guard is dropped.
     pub(crate) fn enter(&self) -> Entered<'_> {
-        self.span.enter()
+        Entered { _current: Current::set(self.context), _span: self.span.enter() }
     }
 
-    /// Puts the request id on the answer, and writes the access line if there is to be one.
+    /// Puts the request id on the response, and writes the access line if there is to be one.
     pub(crate) fn end(&self, response: &mut Response, took: Duration, access: &Access) {
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         let status = response.status();
@@ -126,35 +131,62 @@ impl Traced {
         }
         let duration_ms = took.as_secs_f64() * 1e3;
         if status.is_server_error() {
-            tracing::error!(status = status.as_u16(), duration_ms, "answered");
+            tracing::error!(status = status.as_u16(), duration_ms, "responded");
         } else {
-            tracing::info!(status = status.as_u16(), duration_ms, "answered");
+            tracing::info!(status = status.as_u16(), duration_ms, "responded");
         }
+    }
+}
+
+/// The caller's request id when it is at most 128 visible ASCII characters, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let acceptable = |id: &&HeaderValue| {
+        (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(REQUEST_ID).filter(acceptable).cloned().unwrap_or_else(|| {
+        HeaderValue::from_bytes(&Hex::<32>::of(fastrand::u128(..)).0).expect("digits fit in a header")
+    })
+}
+
+/// The request whose handler runs.
+pub(crate) struct Entered<'a> {
+    _current: Current,
+    _span: span::Entered<'a>,
+}
+
+/// Makes a context the current one of this thread, until it is dropped.
+struct Current {
+    before: Option<TraceContext>,
+}
+
+impl Current {
+    fn set(context: TraceContext) -> Self {
+        Self { before: CURRENT.replace(Some(context)) }
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
     }
 }
 
 /// Which requests get an access line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
-    log: AccessLog,
-    slow: Duration,
-}
-
-impl From<&Config> for Access {
-    fn from(config: &Config) -> Self {
-        Self { log: config.access_log, slow: config.slow_request.0 }
-    }
+    pub(crate) log: AccessLog,
+    pub(crate) slow: Duration,
 }
 
 /// Lower-case hexadecimal digits, without an allocation.
 #[derive(Debug, Clone, Copy)]
-struct Hex([u8; 32]);
+struct Hex<const DIGITS: usize>([u8; DIGITS]);
 
-impl Hex {
+impl<const COUNT: usize> Hex<COUNT> {
     fn of(number: u128) -> Self {
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        let mut digits = [0; COUNT];
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = DIGITS[(number >> (4 * place)) as usize & 15];
         }
         Self(digits)
     }
@@ -170,19 +202,22 @@ mod tests {
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn parse(text: &str) -> Option<String> {
-        Trace::parse(&HeaderValue::from_str(text).unwrap()).map(|trace| trace.to_string())
+    fn context(traceparent: &str) -> TraceContext {
+        let value = HeaderValue::from_str(traceparent).unwrap();
+        TraceContext::of(&HeaderMap::from_iter([(TRACEPARENT, value)]))
     }
 
     #[test]
-    fn a_traceparent_gives_its_trace_id() {
-        let id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
-        assert_eq!(parse(PARENT), id);
-        assert_eq!(parse(&format!("01{}-future", &PARENT[2..])), id);
+    fn a_traceparent_gives_its_trace_and_parent() {
+        for text in [PARENT.to_owned(), format!("01{}-future", &PARENT[2..])] {
+            let context = context(&text);
+            assert_eq!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+            assert_eq!((context.parent_id, context.flags), (0x00f0_67aa_0ba9_02b7, 1));
+        }
     }
 
     #[test]
-    fn a_bad_traceparent_gives_none() {
+    fn a_bad_traceparent_gives_a_new_trace() {
         for bad in [
             "",
             "00",
@@ -194,29 +229,27 @@ mod tests {
             &PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
             &PARENT.replace('-', "_"),
         ] {
-            assert_eq!(parse(bad), None, "{bad}");
+            let context = context(bad);
+            assert_ne!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736", "{bad}");
+            assert_eq!(context.parent_id, 0, "{bad}");
         }
     }
 
     #[test]
-    fn a_child_is_of_the_same_trace_with_another_parent() {
-        let trace = Trace::parse(&HeaderValue::from_static(PARENT)).unwrap();
-        let child = trace.child();
-        let child = child.to_str().unwrap();
-        assert!(
-            child.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && child.ends_with("-01"),
-            "{child}"
-        );
-        assert_ne!(child, PARENT);
-        assert_eq!(Trace::parse(&HeaderValue::from_str(child).unwrap()), Some(trace));
+    fn an_outgoing_call_is_of_the_same_trace_with_this_span_as_its_parent() {
+        let here = context(PARENT);
+        let there = context(here.traceparent().to_str().unwrap());
+        assert_eq!((there.trace_id, there.flags), (here.trace_id, here.flags));
+        assert_eq!(there.parent_id, here.span_id);
+        assert_ne!(there.span_id, here.span_id);
     }
 
     #[test]
     fn an_id_that_is_too_long_or_not_visible_is_replaced() {
         let headers = |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).unwrap())]);
-        assert_eq!(Ids::of(&headers("abc-123")).request_id, "abc-123");
+        assert_eq!(request_id(&headers("abc-123")), "abc-123");
         for bad in ["", "with space", &"x".repeat(129)] {
-            let made = Ids::of(&headers(bad)).request_id;
+            let made = request_id(&headers(bad));
             assert!(made != bad && made.len() == 32, "{bad}: {made:?}");
         }
     }

@@ -15,7 +15,7 @@ use support::{
     eventually,
     http1::{Http1, post, request},
     http2::{ALL_STREAMS, Http2},
-    process::{Process, landfall, metric, testbed},
+    process::{Process, metric, testbed},
 };
 
 /// The deadline under test; all others are far away.
@@ -31,7 +31,7 @@ fn assert_took_the_limit(since: Instant) {
 
 /// Waits until connections have ended for this reason.
 fn ended(process: &Process, reason: &str, count: u64) {
-    let series = format!("server_connections_ended_total{{reason=\"{reason}\"}}");
+    let series = format!("server_connections_closed_total{{reason=\"{reason}\"}}");
     eventually(&series, || process.metric(&series) == count);
 }
 
@@ -46,7 +46,7 @@ fn answered(process: &Process, method: &str, route: &str, status: u16) -> u64 {
 
 #[test]
 fn a_client_that_sends_nothing_is_closed() {
-    let process = landfall().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
     let since = Instant::now();
     process.connect().ended();
     assert_took_the_limit(since);
@@ -55,7 +55,7 @@ fn a_client_that_sends_nothing_is_closed() {
 
 #[test]
 fn half_an_http2_preface_is_closed() {
-    let process = landfall().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_FIRST_BYTE_TIMEOUT", "300ms").start();
     let since = Instant::now();
     let mut client = process.connect();
     client.send("PRI * HTTP/2.0\r\n\r\nSM");
@@ -66,7 +66,7 @@ fn half_an_http2_preface_is_closed() {
 
 #[test]
 fn a_head_that_trickles_in_gets_408() {
-    let process = landfall().set("APP_HEAD_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_HEAD_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     let since = Instant::now();
     client.send("GET / HTTP/1.1\r\nx-slow: ");
@@ -83,7 +83,7 @@ fn a_head_that_trickles_in_gets_408() {
 
 #[test]
 fn the_head_of_a_later_request_has_the_same_deadline() {
-    let process = landfall().set("APP_HEAD_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_HEAD_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     assert!(!client.get("/").says_close());
     let since = Instant::now();
@@ -96,7 +96,7 @@ fn the_head_of_a_later_request_has_the_same_deadline() {
 
 #[test]
 fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
-    let process = landfall().set("APP_HEAD_TIMEOUT", "100ms").start();
+    let process = testbed().set("APP_HEAD_TIMEOUT", "100ms").start();
     let mut client = process.connect();
     client.get("/");
     assert!(client.is_silent_for(LIMIT));
@@ -105,7 +105,7 @@ fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
 
 #[test]
 fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
-    let process = landfall().set("APP_IDLE_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_IDLE_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     client.ask("/");
     let since = Instant::now();
@@ -117,7 +117,7 @@ fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
 
 #[test]
 fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
-    let process = landfall().set("APP_IDLE_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_IDLE_TIMEOUT", "300ms").start();
     let mut client = Http2::connect(&process);
     let since = Instant::now();
     client.get("/");
@@ -129,7 +129,7 @@ fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
 
 #[test]
 fn a_body_that_stalls_gets_408() {
-    let process = landfall().set("APP_STALL_TIMEOUT", "300ms").start();
+    let process = testbed().set("APP_STALL_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     let since = Instant::now();
     client.send(&(post("/greetings", 100) + "{\"name\":"));
@@ -141,7 +141,7 @@ fn a_body_that_stalls_gets_408() {
 
 #[test]
 fn a_body_that_trickles_in_meets_the_request_timeout() {
-    let process = landfall().set("APP_REQUEST_TIMEOUT", "300ms").set("APP_STALL_TIMEOUT", "5m").start();
+    let process = testbed().set("APP_REQUEST_TIMEOUT", "300ms").set("APP_STALL_TIMEOUT", "5m").start();
     let mut client = process.connect();
     let since = Instant::now();
     client.send(&post("/greetings", 1_000_000));
@@ -203,7 +203,7 @@ fn at_the_connection_cap_others_wait_and_the_pod_stays_ready() {
 
 #[test]
 fn below_the_connection_cap_connections_are_kept() {
-    let process = landfall().set("APP_MAX_CONNECTIONS", "3").start();
+    let process = testbed().set("APP_MAX_CONNECTIONS", "3").start();
     assert!(!process.connect().get("/").says_close());
 }
 
@@ -232,7 +232,7 @@ fn at_the_in_flight_cap_requests_are_shed_and_the_pod_stays_ready() {
 
 #[test]
 fn when_descriptors_run_out_clients_wait_and_are_served_later() {
-    let process = landfall().start();
+    let process = testbed().start();
     let address = process.address_of_service();
     let mut admin = process.connect_to_admin();
     admin.get("/livez");
@@ -280,7 +280,7 @@ fn limit_descriptors(process: &Process, more: u64) -> Rlimit {
 
 #[test]
 fn a_body_over_the_limit_gets_413_although_the_client_sends_on() {
-    let process = landfall().set("APP_BODY_LIMIT", "1000").start();
+    let process = testbed().set("APP_BODY_LIMIT", "1000").start();
     let body = "a".repeat(4_000_000);
     let mut client = process.connect();
     client.send(&(post("/greetings", body.len()) + &body));
@@ -292,7 +292,7 @@ fn a_body_over_the_limit_gets_413_although_the_client_sends_on() {
 
 #[test]
 fn a_chunked_body_over_the_limit_gets_413_although_the_client_sends_on() {
-    let process = landfall().set("APP_BODY_LIMIT", "1000").start();
+    let process = testbed().set("APP_BODY_LIMIT", "1000").start();
     let mut client = process.connect();
     client.send("POST /greetings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n");
     client.send("transfer-encoding: chunked\r\n\r\n");
@@ -308,7 +308,7 @@ fn a_chunked_body_over_the_limit_gets_413_although_the_client_sends_on() {
 
 #[test]
 fn an_answer_that_does_not_wait_for_the_body_says_close() {
-    let process = landfall().start();
+    let process = testbed().start();
     let body = "a".repeat(1_000_000);
     let mut client = process.connect();
     client.send(&(post("/nothing", body.len()) + &body));
@@ -320,7 +320,7 @@ fn an_answer_that_does_not_wait_for_the_body_says_close() {
 
 #[test]
 fn an_answer_to_a_body_that_was_read_keeps_the_connection() {
-    let process = landfall().start();
+    let process = testbed().start();
     let mut client = process.connect();
     for (status, body) in [(201, r#"{"name":"Ada"}"#), (422, r#"{"name":""}"#)] {
         client.send(&(post("/greetings", body.len()) + body));
@@ -332,7 +332,7 @@ fn an_answer_to_a_body_that_was_read_keeps_the_connection() {
 
 #[test]
 fn a_head_that_is_too_large_gets_431() {
-    let process = landfall().start();
+    let process = testbed().start();
     let mut client = process.connect();
     client.send(&format!("GET / HTTP/1.1\r\nx-large: {}\r\n\r\n", "a".repeat(1_000_000)));
     assert_eq!(client.answer().status, 431);
@@ -358,7 +358,7 @@ fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
 
 #[test]
 fn what_is_not_http_gets_400_and_is_closed() {
-    let process = landfall().start();
+    let process = testbed().start();
     let not_http = [
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
         "HELO landfall.test\r\n\r\n",

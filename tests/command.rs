@@ -5,10 +5,10 @@ use std::process::{Command, Output};
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
-use support::process::{landfall, testbed};
+use support::process::testbed;
 
 fn run(arguments: &[&str], vars: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_landfall"))
+    Command::new(env!("CARGO_BIN_EXE_testbed"))
         .args(arguments)
         .envs(vars.iter().copied())
         .output()
@@ -71,7 +71,7 @@ fn bad_configuration_stops_the_start_with_a_line_for_each_fault() {
 
 #[test]
 fn healthcheck_is_0_when_ready_and_1_when_not() {
-    let process = landfall().start();
+    let process = testbed().start();
     let admin = process.address_of_admin();
     let ask = |port: &str| {
         let vars = [("APP_HOST", "127.0.0.1"), ("APP_ADMIN_PORT", port)];
@@ -91,14 +91,14 @@ fn healthcheck_is_0_when_ready_and_1_when_not() {
 }
 
 #[test]
-fn version_carries_the_revision() {
+fn version_names_the_service_and_its_revision() {
     let output = run(&["--version"], &[]);
-    assert_eq!(text(&output.stdout), format!("landfall {} ({})\n", landfall::VERSION, landfall::REVISION));
+    assert_eq!(text(&output.stdout), format!("testbed {} (unknown)\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let process = landfall().start();
+    let process = testbed().start();
     let port = process.address_of_service().port().to_string();
     let output = run(&[], &[("APP_HOST", "127.0.0.1"), ("APP_PORT", &port), ("APP_ADMIN_PORT", "0")]);
     assert_eq!(output.status.code(), Some(1));

@@ -18,7 +18,7 @@ use support::{
     PATIENCE, eventually,
     http1::{Answer, Http1, post, request},
     http2::{ALL_STREAMS, Http2},
-    process::{Process, landfall, testbed},
+    process::{Process, testbed},
 };
 
 /// What the three probes and the phase gauge say: live, ready, started.
@@ -94,7 +94,7 @@ fn wait_for_handlers(process: &Process) {
 #[test]
 fn sigterm_is_caught_from_the_first_moment() {
     for _ in 0..10 {
-        let process = landfall().set("APP_DRAIN_DELAY", "0s").spawn();
+        let process = testbed().set("APP_DRAIN_DELAY", "0s").spawn();
         wait_for_handlers(&process);
         process.signal(Signal::TERM);
         process.exit().with_code(0);
@@ -107,7 +107,7 @@ fn sigterm_is_caught_before_the_configuration_is_read() {
     let pipe = format!("{}/token-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
     assert!(made.success());
-    let process = landfall().set("APP_API_TOKEN_FILE", &pipe).spawn();
+    let process = testbed().set("APP_API_TOKEN_FILE", &pipe).spawn();
     wait_for_handlers(&process);
     process.signal(Signal::TERM);
     let writing_end = pipe.clone();
@@ -115,13 +115,13 @@ fn sigterm_is_caught_before_the_configuration_is_read() {
     thread::spawn(move || fs::write(writing_end, "secret"));
     let exit = process.exit();
     exit.with_code(0);
-    exit.position("stopped: asked to before anything was served");
+    exit.position("stopped: received a signal before anything was served");
     fs::remove_file(pipe).expect("it is ours");
 }
 
 #[test]
 fn bad_configuration_ends_it_with_78() {
-    let exit = landfall().set("APP_PORT", "eighty").set("APP_DRAIN_DELY", "1s").spawn().exit();
+    let exit = testbed().set("APP_PORT", "eighty").set("APP_DRAIN_DELY", "1s").spawn().exit();
     exit.with_code(78);
     let variables: Vec<_> = exit.log.iter().filter_map(|line| line["variable"].as_str()).collect();
     assert_eq!(variables, ["APP_DRAIN_DELY", "APP_PORT"]);
@@ -131,7 +131,7 @@ fn bad_configuration_ends_it_with_78() {
 fn a_port_that_is_taken_ends_it_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    let exit = landfall().set("APP_PORT", &port).spawn().exit();
+    let exit = testbed().set("APP_PORT", &port).spawn().exit();
     exit.with_code(1);
     exit.position("the service could not start");
 }
@@ -140,7 +140,7 @@ fn a_port_that_is_taken_ends_it_with_1() {
 
 #[test]
 fn while_serving_all_probes_pass_and_connections_are_kept() {
-    let process = landfall().start();
+    let process = testbed().start();
     assert_eq!(probes(&process), [200, 200, 200]);
     assert_phase(&process, "serving");
     let mut client = process.connect();
@@ -158,7 +158,7 @@ fn while_serving_all_probes_pass_and_connections_are_kept() {
 
 #[test]
 fn while_draining_readyz_fails_and_new_connections_are_served() {
-    let process = landfall().start();
+    let process = testbed().start();
     process.drain();
     assert_eq!(probes(&process), [200, 503, 200]);
     assert_phase(&process, "draining");
@@ -174,7 +174,7 @@ fn while_draining_readyz_fails_and_new_connections_are_served() {
 
 #[test]
 fn every_http1_answer_while_draining_says_close() {
-    let process = landfall().start();
+    let process = testbed().start();
     let mut kept: Vec<_> = (0..8).map(|_| process.connect()).collect();
     for client in &mut kept {
         assert!(!client.get("/").says_close());
@@ -253,7 +253,7 @@ fn a_new_http2_connection_while_draining_gets_its_answers_and_goaway() {
 
 #[test]
 fn an_http2_connection_without_a_request_gets_goaway_at_closing() {
-    let process = landfall().start();
+    let process = testbed().start();
     let mut client = Http2::connect(&process);
     process.drain();
     client.settle();
@@ -278,7 +278,7 @@ fn a_request_in_flight_longer_than_the_delay_finishes() {
 
 #[test]
 fn connections_in_the_accept_queue_at_the_signal_are_answered() {
-    let process = landfall().start();
+    let process = testbed().start();
     process.signal(Signal::STOP);
     let mut queue = queue(&process, 50);
     process.signal(Signal::TERM);
@@ -304,7 +304,7 @@ fn queue(process: &Process, count: usize) -> Vec<Http1> {
 
 #[test]
 fn connections_in_the_accept_queue_at_closing_are_answered() {
-    let process = landfall().start();
+    let process = testbed().start();
     process.drain();
     process.signal(Signal::STOP);
     let mut queue = queue(&process, 50);
@@ -362,7 +362,7 @@ fn while_closing_livez_and_startupz_still_pass() {
 
 #[test]
 fn connections_idle_through_the_whole_delay_get_one_last_answer() {
-    let process = landfall().set("APP_DRAIN_DELAY", "300ms").start();
+    let process = testbed().set("APP_DRAIN_DELAY", "300ms").start();
     let mut used = process.connect();
     assert!(!used.get("/").says_close());
     let mut unused = process.connect();
@@ -380,7 +380,7 @@ fn connections_idle_through_the_whole_delay_get_one_last_answer() {
 
 #[test]
 fn an_idle_service_exits_right_after_the_delay() {
-    let process = landfall().set("APP_DRAIN_DELAY", "400ms").start();
+    let process = testbed().set("APP_DRAIN_DELAY", "400ms").start();
     process.connect().get("/");
     let asked = Instant::now();
     process.drain();
@@ -499,7 +499,7 @@ fn connections_that_are_idle_at_the_deadline_are_let_go_and_the_exit_is_clean() 
     silent.ended();
     let exit = process.exit();
     let report = exit.with_code(0);
-    assert_eq!(report["connections_let_go"], 2, "{report}");
+    assert_eq!(report["connections_idle_at_deadline"], 2, "{report}");
     assert_eq!(report["connections_aborted"], 0, "{report}");
 }
 
@@ -539,7 +539,7 @@ fn a_cleanup_that_does_not_end_is_cut_off_and_makes_the_exit_unclean() {
 #[test]
 fn a_second_signal_skips_what_is_left_of_the_delay() {
     for second in [Signal::TERM, Signal::INT] {
-        let process = landfall().set("APP_DRAIN_DELAY", "10m").start();
+        let process = testbed().set("APP_DRAIN_DELAY", "10m").start();
         process.drain();
         process.signal(second);
         let exit = process.exit();
@@ -579,7 +579,7 @@ fn sigint_has_no_delay() {
 
 #[test]
 fn the_tick_stream_ends_politely() {
-    let process = landfall().start();
+    let process = testbed().start();
     let mut client = process.connect();
     client.ask("/ticks");
     let head = client.head();
@@ -613,7 +613,7 @@ fn an_upgraded_connection_is_told_to_finish_and_waited_for() {
         let process = testbed().start();
         let mut client = upgraded(&process, path);
         eventually("its end as HTTP is counted", || {
-            process.metric("server_connections_ended_total{reason=\"upgraded\"}") == 1
+            process.metric("server_connections_closed_total{reason=\"upgraded\"}") == 1
         });
         assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 1);
         process.drain();
@@ -726,7 +726,7 @@ fn the_report_counts_what_came_and_when() {
     assert_eq!(report["connections_while_closing"], 0);
     assert_eq!(report["requests_while_draining"], 4);
     assert_eq!(report["requests_while_closing"], 1);
-    assert_eq!(report["connections_let_go"], 0);
+    assert_eq!(report["connections_idle_at_deadline"], 0);
     assert_eq!(report["connections_aborted"], 0);
     assert_eq!(report["tasks_aborted"], 0);
     assert_eq!(report["cleaned_up"], true);
@@ -740,7 +740,7 @@ fn the_report_counts_what_came_and_when() {
 
 #[test]
 fn the_report_of_a_quiet_drain_names_no_arrivals() {
-    let process = landfall().start();
+    let process = testbed().start();
     process.drain();
     process.close();
     let exit = process.exit();

@@ -8,11 +8,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::process::landfall;
+use support::process::testbed;
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() {
-    let process = landfall().start();
+    let process = testbed().start();
     for path in ["/", "/nothing"] {
         process.connect().get(path);
     }
@@ -35,7 +35,7 @@ fn promtool_finds_nothing_to_complain_about() {
 
 #[test]
 fn what_the_cluster_and_its_operators_ask_for_is_there() {
-    let process = landfall().start();
+    let process = testbed().start();
     process.connect().get("/");
     let metrics = process.connect_to_admin().get("/metrics").body;
     for name in [

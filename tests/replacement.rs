@@ -25,7 +25,7 @@ use tokio::{
 
 use support::{
     http1::Http1,
-    process::{Process, landfall},
+    process::{Process, testbed},
 };
 
 const REPLACEMENTS: usize = 12;
@@ -135,7 +135,7 @@ fn replacements_under_load_lose_no_request() {
         .expect("up to the maximum it may be raised");
     let balancer = Balancer::start();
     let address = balancer.address;
-    let mut current = landfall().start();
+    let mut current = testbed().start();
     balancer.add(&current);
     let [busy, idle, fresh] = <[Tally; 3]>::default();
     let enough = AtomicBool::new(false);
@@ -160,7 +160,7 @@ fn replacements_under_load_lose_no_request() {
         let _stop_in_any_case = StopOnDrop(&enough);
         let replace = |_| {
             thread::sleep(LAG);
-            let next = landfall().start();
+            let next = testbed().start();
             balancer.add(&next);
             current.drain();
             thread::sleep(LAG);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the failure")]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -14,59 +14,32 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use landfall::{
-    admin,
-    app::App,
-    config::{Config, Loaded},
-    error::{Json, Path, Query},
-    health::{self, Endpoint, Health, Severity},
-    layers,
-    metrics::Metrics,
-    routes,
-    shutdown::{Lifecycle, Phase},
-    telemetry::LogHandle,
+    App, Phase,
+    error::{FieldError, Json, Path, Problem, Query},
+    health::{Endpoint, Health, Severity},
+    testing::{self, Started},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-struct Service {
-    router: Router,
-    admin: Router,
-    lifecycle: Lifecycle,
-    health: Health,
-}
+struct Service(Started);
 
 impl Service {
     async fn start(vars: &[(&str, &str)]) -> Self {
-        let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
-        Self::with(Loaded::from_vars(vars).unwrap().config, None).await
+        let start = async |_: App| Ok(landfall::Service::new(faulty()));
+        Self(testing::start(vars, start).await.unwrap())
     }
 
-    /// With other routes than the service's own.
-    async fn with(config: Config, routes: Option<Router>) -> Self {
-        let lifecycle = Lifecycle::default();
-        let (health, metrics) = (Health::new(&lifecycle), Metrics::new());
-        health.export(&metrics);
-        metrics.watch_lifecycle(&lifecycle);
-        let log = LogHandle::new(config.log.clone());
-        let drain = lifecycle.drain();
-        let app = App { config: Arc::new(config), health: health.clone(), metrics: metrics.clone(), drain };
-        let config = app.config.clone();
-        let routes = match routes {
-            Some(routes) => routes,
-            None => routes::start(app).await.unwrap().into_router(),
-        };
-        let router = health::public_router(&health).merge(layers::wrap(routes, &config, &metrics));
-        let admin = admin::router(&health, &metrics, &log);
-        lifecycle.enter(Phase::Serving);
-        Self { router, admin, lifecycle, health }
+    fn health(&self) -> &Health {
+        &self.0.health
     }
 
     async fn ask(&self, request: Request) -> Response {
-        self.router.clone().oneshot(request).await.unwrap()
+        self.0.router.clone().oneshot(request).await.unwrap()
     }
 
     async fn ask_admin(&self, request: Request) -> Response {
-        self.admin.clone().oneshot(request).await.unwrap()
+        self.0.admin.clone().oneshot(request).await.unwrap()
     }
 
     async fn metrics(&self) -> String {
@@ -104,74 +77,25 @@ async fn problem(response: Response, status: StatusCode) -> Value {
 }
 
 #[tokio::test]
-async fn the_root_says_what_runs_and_where() {
-    let service = Service::start(&[("APP_POD_NAME", "landfall-0"), ("APP_NODE_NAME", "node-1")]).await;
-    let body = json_of(service.ask(request(Method::GET, "/")).await).await;
-    assert_eq!(body["name"], "landfall");
-    assert_eq!(body["version"], landfall::VERSION);
-    assert_eq!(body["revision"], landfall::REVISION);
-    assert_eq!((&body["pod"], &body["node"]), (&json!("landfall-0"), &json!("node-1")));
-}
-
-#[tokio::test]
-async fn a_greeting_is_made_and_counted() {
-    let service = Service::start(&[]).await;
-    let made = service.ask(post_json("/greetings", r#"{"name":"Ada","times":2}"#)).await;
-    assert_eq!(made.status(), StatusCode::CREATED);
-    assert_eq!(json_of(made).await, json!({ "greeting": "Hello, Ada! Hello, Ada!" }));
-    let count = service.ask(request(Method::GET, "/greetings")).await;
-    assert_eq!(json_of(count).await, json!({ "greetings": 1 }));
-}
-
-#[tokio::test]
-async fn each_bad_field_is_listed() {
-    let service = Service::start(&[]).await;
-    let response = service.ask(post_json("/greetings", r#"{"name":"","times":9}"#)).await;
-    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY).await;
-    let fields: Vec<_> = body["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
-    assert_eq!(fields, ["name", "times"]);
-    assert_eq!(body["errors"][1]["detail"], "expected 1 to 3, found 9");
-}
-
-#[tokio::test]
 async fn every_error_is_a_problem() {
     let service = Service::start(&[("APP_BODY_LIMIT", "64")]).await;
     problem(service.ask(request(Method::GET, "/nowhere")).await, StatusCode::NOT_FOUND).await;
-    let wrong_method = service.ask(request(Method::DELETE, "/greetings")).await;
-    assert_eq!(wrong_method.headers()[header::ALLOW], "GET,HEAD,POST");
+    let wrong_method = service.ask(request(Method::DELETE, "/plain")).await;
+    assert_eq!(wrong_method.headers()[header::ALLOW], "GET,HEAD");
     problem(wrong_method, StatusCode::METHOD_NOT_ALLOWED).await;
-    let no_type = Request::post("/greetings").body(Body::from(r#"{"name":"Ada"}"#)).unwrap();
+    let no_type = Request::post("/guests").body(Body::from(r#"{"name":"Ada"}"#)).unwrap();
     problem(service.ask(no_type).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
-    problem(service.ask(post_json("/greetings", "{")).await, StatusCode::BAD_REQUEST).await;
-    let body =
-        problem(service.ask(post_json("/greetings", "{}")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    problem(service.ask(post_json("/guests", "{")).await, StatusCode::BAD_REQUEST).await;
+    let body = problem(service.ask(post_json("/guests", "{}")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
     assert!(body["detail"].as_str().unwrap().contains("missing field `name`"), "{body}");
-    let large = post_json("/greetings", format!(r#"{{"name":"{}"}}"#, "x".repeat(64)));
+    let large = post_json("/guests", format!(r#"{{"name":"{}"}}"#, "x".repeat(64)));
     problem(service.ask(large).await, StatusCode::PAYLOAD_TOO_LARGE).await;
-}
-
-#[tokio::test]
-async fn a_token_guards_what_writes_and_only_that() {
-    let service = Service::start(&[("APP_API_TOKEN", "s3cret")]).await;
-    let greet = |token: Option<&str>| {
-        let mut request = post_json("/greetings", r#"{"name":"Ada"}"#);
-        if let Some(token) = token {
-            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        }
-        service.ask(request)
-    };
-    let refused = greet(None).await;
-    assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
-    problem(refused, StatusCode::UNAUTHORIZED).await;
-    problem(greet(Some("s3cre")).await, StatusCode::UNAUTHORIZED).await;
-    assert_eq!(greet(Some("s3cret")).await.status(), StatusCode::CREATED);
-    assert_eq!(service.ask(request(Method::GET, "/greetings")).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_request_id_is_kept_or_made() {
     let service = Service::start(&[]).await;
-    let mut request = request(Method::GET, "/");
+    let mut request = request(Method::GET, "/empty");
     request.headers_mut().insert("x-request-id", "from-the-caller".parse().unwrap());
     assert_eq!(service.ask(request).await.headers()["x-request-id"], "from-the-caller");
 }
@@ -186,12 +110,33 @@ fn faulty() -> Router {
         .route("/query", get(async |Query(query): Query<Vec<(String, u8)>>| query.len().to_string()))
         .route("/panic", get(async || -> String { panic!("asked to") }))
         .route("/slow", get(async || tokio::time::sleep(Duration::from_secs(60)).await))
-        .route("/body", post(async |Json(body): Json<Value>| Json(body)))
+        .route("/guests", post(async |Json(guest): Json<Guest>| guest.name))
+        .route("/fields", get(fields))
+}
+
+#[derive(serde::Deserialize)]
+struct Guest {
+    name: String,
+}
+
+async fn fields() -> Problem {
+    let wrong = |field, detail: &str| FieldError { field, detail: detail.to_owned() };
+    Problem::fields(vec![wrong("name", "expected a name"), wrong("times", "expected 1 to 3, found 9")])
+}
+
+#[tokio::test]
+async fn each_bad_field_is_listed() {
+    let service = Service::start(&[]).await;
+    let response = service.ask(request(Method::GET, "/fields")).await;
+    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY).await;
+    let fields: Vec<_> = body["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["name", "times"]);
+    assert_eq!(body["errors"][1]["detail"], "expected 1 to 3, found 9");
 }
 
 #[tokio::test(start_paused = true)]
 async fn errors_of_handlers_and_libraries_are_problems_too() {
-    let service = Service::with(Config::default(), Some(faulty())).await;
+    let service = Service::start(&[]).await;
     let ask = async |path, status| problem(service.ask(request(Method::GET, path)).await, status).await;
     assert_eq!(ask("/plain", StatusCode::CONFLICT).await["detail"], "there is one already");
     ask("/empty", StatusCode::GONE).await;
@@ -208,9 +153,7 @@ async fn errors_of_handlers_and_libraries_are_problems_too() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_beyond_the_cap_are_shed_and_say_when_to_come_back() {
-    let vars = [("APP_MAX_IN_FLIGHT".into(), "1".into())];
-    let config = Loaded::from_vars(vars).unwrap().config;
-    let service = Service::with(config, Some(faulty())).await;
+    let service = Service::start(&[("APP_MAX_IN_FLIGHT", "1")]).await;
     let mut slow = Box::pin(service.ask(request(Method::GET, "/slow")));
     assert!(futures_util::poll!(&mut slow).is_pending());
     let shed = service.ask(request(Method::GET, "/plain")).await;
@@ -228,7 +171,7 @@ async fn requests_beyond_the_cap_are_shed_and_say_when_to_come_back() {
 
 #[tokio::test]
 async fn requests_are_measured_by_method_route_template_and_status() {
-    let service = Service::with(Config::default(), Some(faulty())).await;
+    let service = Service::start(&[]).await;
     for path in ["/number/1", "/number/2", "/nowhere", "/elsewhere"] {
         service.ask(request(Method::GET, path)).await;
     }
@@ -257,7 +200,7 @@ async fn requests_are_measured_by_method_route_template_and_status() {
 async fn probes_are_terse_on_the_service_port() {
     let service = Service::start(&[]).await;
     service
-        .health
+        .health()
         .check(Endpoint::Readyz, "database", Severity::Critical, || Err("password rejected".to_owned()));
     let live = service.ask(request(Method::GET, "/livez")).await;
     assert_eq!(live.headers()[header::CACHE_CONTROL], "no-store");
@@ -278,12 +221,12 @@ async fn probes_tell_all_on_the_admin_port() {
     let get = async |path: &str| service.ask_admin(request(Method::GET, path)).await;
     assert_eq!(text(get("/readyz").await).await, "ok\n");
     assert_eq!(text(get("/readyz?verbose").await).await, "[+]lifecycle ok\nreadyz check passed\n");
-    service.health.check(Endpoint::Readyz, "cache", Severity::Degraded, || Err("cold".to_owned()));
+    service.health().check(Endpoint::Readyz, "cache", Severity::Degraded, || Err("cold".to_owned()));
     assert_eq!(
         text(get("/readyz?verbose").await).await,
         "[+]lifecycle ok\n[~]cache degraded: cold\nreadyz check passed\n"
     );
-    service.health.check(Endpoint::Readyz, "database", Severity::Critical, || Err("no route".to_owned()));
+    service.health().check(Endpoint::Readyz, "database", Severity::Critical, || Err("no route".to_owned()));
     let failing = get("/readyz").await;
     assert_eq!(failing.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(failing.headers()[header::CACHE_CONTROL], "no-store");
@@ -317,7 +260,7 @@ async fn probes_answer_head_and_json_and_nothing_but_get() {
 async fn readiness_follows_the_lifecycle_and_liveness_does_not() {
     let service = Service::start(&[]).await;
     for phase in [Phase::Draining, Phase::Closing] {
-        service.lifecycle.enter(phase);
+        service.0.enter(phase);
         let status = async |path| service.ask_admin(request(Method::GET, path)).await.status();
         assert_eq!(status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(status("/livez").await, StatusCode::OK);

@@ -1,13 +1,41 @@
-use std::os::unix::ffi::OsStringExt;
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
 use super::*;
 
-fn load(vars: &[(&str, &str)]) -> Result<Loaded, Faults> {
-    Loaded::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())))
+crate::variables! {
+    /// One of each kind.
+    struct Own {
+        /// Where the items are kept.
+        database_url: Secret, "a URL that begins with postgres://", secret;
+        /// How many items a page has.
+        page_size: u16 = 20, "a whole number, 0 to 65535";
+        /// How many a page may have at most.
+        largest_page: u16 = 100, "a whole number, 0 to 65535";
+        /// A note.
+        note: Option<String> = None, "text, not empty";
+    }
+
+    fn check(&self, config: &Config, errors: &mut ConfigErrors) {
+        errors.expect(self.page_size <= self.largest_page, "page_size", "at most APP_LARGEST_PAGE", self.page_size);
+        errors.expect(self.page_size != config.port, "page_size", "anything but APP_PORT", self.page_size);
+    }
 }
 
-fn faults(vars: &[(&str, &str)]) -> Vec<String> {
-    load(vars).unwrap_err().0.iter().map(Fault::to_string).collect()
+const URL: (&str, &str) = ("APP_DATABASE_URL", "postgres://hunter2@db");
+
+fn load(vars: &[(&str, &str)]) -> Result<LoadedConfig<Own>, ConfigErrors> {
+    let url = [URL]
+        .into_iter()
+        .filter(|(url, _)| vars.iter().all(|(name, _)| name.strip_suffix("_FILE").unwrap_or(name) != *url));
+    load_alone(&url.chain(vars.iter().copied()).collect::<Vec<_>>())
+}
+
+fn load_alone(vars: &[(&str, &str)]) -> Result<LoadedConfig<Own>, ConfigErrors> {
+    LoadedConfig::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn errors(vars: &[(&str, &str)]) -> Vec<String> {
+    load(vars).unwrap_err().0.iter().map(ConfigError::to_string).collect()
 }
 
 /// A file that is gone when this is.
@@ -16,7 +44,7 @@ struct File(std::path::PathBuf);
 impl File {
     fn with(text: &[u8]) -> Self {
         let path = std::env::temp_dir().join(format!("landfall-{:x}", fastrand::u128(..)));
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         Self(path)
     }
 
@@ -27,7 +55,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        fs::remove_file(&self.0).unwrap();
+        std::fs::remove_file(&self.0).unwrap();
     }
 }
 
@@ -39,13 +67,17 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(loaded.config.drain_timeout.0, Duration::from_secs(20));
     assert_eq!(loaded.config.idle_timeout.0, Duration::from_secs(75));
     assert_eq!(loaded.config.body_limit, 1024 * 1024);
-    assert!(loaded.effective().all(|(_, _, source)| source == Source::Default));
+    assert_eq!(loaded.variables.page_size, 20);
+    assert!(loaded.effective().filter(|(_, _, source)| *source != Source::Default).count() == 1);
 }
 
 #[test]
 fn every_variable_takes_its_own_default() {
     for (variable, value, _) in load(&[]).unwrap().effective() {
         let Some(value) = value else { continue };
+        if variable.secret {
+            continue;
+        }
         let loaded = load(&[(&variable.name(), &value)]);
         assert!(loaded.is_ok(), "{}={value}: {loaded:?}", variable.name());
     }
@@ -69,14 +101,14 @@ fn each_bad_value_is_named_with_what_was_expected_and_found() {
         ("APP_MAX_IN_FLIGHT", ""),
         ("APP_POD_NAME", ""),
     ] {
-        let expects = VARIABLES.iter().find(|variable| variable.name() == name).unwrap().expects;
-        assert_eq!(faults(&[(name, value)]), [format!("{name}: expected {expects}; found {value:?}")]);
+        let expects = list::<Own>().find(|variable| variable.name() == name).unwrap().expects;
+        assert_eq!(errors(&[(name, value)]), [format!("{name}: expected {expects}; found {value:?}")]);
     }
 }
 
 #[test]
 fn all_faults_are_told_at_once() {
-    let found = faults(&[
+    let found = errors(&[
         ("APP_PORT", "eighty"),
         ("APP_DRAIN_DELAY", "5"),
         ("APP_PROT", "80"),
@@ -91,11 +123,11 @@ fn an_unknown_name_stops_the_start_with_the_closest_known_one() {
     for (name, closest) in [
         ("APP_PROT", "APP_PORT"),
         ("APP_DRAIN_DELY", "APP_DRAIN_DELAY"),
-        ("APP_api_token", "APP_API_TOKEN"),
-        ("APP_API_TOKEN_FIEL", "APP_API_TOKEN_FILE"),
+        ("APP_database_url", "APP_DATABASE_URL"),
+        ("APP_DATABASE_URL_FIEL", "APP_DATABASE_URL_FILE"),
     ] {
         let expected = format!("{name}: expected no such variable; did you mean {closest}?");
-        assert_eq!(faults(&[(name, "hidden")]), [expected]);
+        assert_eq!(errors(&[(name, "hidden")]), [expected]);
     }
 }
 
@@ -108,7 +140,7 @@ fn values_that_contradict_each_other_are_faults() {
         (&[("APP_TERMINATION_GRACE_PERIOD", "27s")], "APP_TERMINATION_GRACE_PERIOD"),
         (&[("APP_IDLE_TIMEOUT", "0s")], "APP_IDLE_TIMEOUT"),
     ] {
-        let found = faults(vars);
+        let found = errors(vars);
         assert!(found.len() == 1 && found[0].starts_with(variable), "{vars:?}: {found:?}");
     }
     assert!(load(&[("APP_TERMINATION_GRACE_PERIOD", "28s")]).is_ok());
@@ -118,27 +150,27 @@ fn values_that_contradict_each_other_are_faults() {
 #[test]
 fn a_secret_is_shown_nowhere() {
     let secret = "hunter2hunter2";
-    let loaded = load(&[("APP_API_TOKEN", secret)]).unwrap();
+    let loaded = load(&[("APP_DATABASE_URL", secret)]).unwrap();
     let effective: Vec<_> = loaded.effective().collect();
     for shown in [
         format!("{loaded:?}"),
-        format!("{:#?}", loaded.config),
-        serde_json::to_string(&loaded.config).unwrap(),
+        format!("{:#?}", loaded.variables),
+        serde_json::to_string(&loaded.variables).unwrap(),
         format!("{effective:?}"),
     ] {
-        assert!(!shown.contains("hunter2") && shown.contains("api_token"), "{shown}");
+        assert!(!shown.contains("hunter2") && shown.contains("database_url"), "{shown}");
     }
     let bytes = OsString::from_vec([secret.as_bytes(), b"\xff"].concat());
-    let faults = Loaded::from_vars([("APP_API_TOKEN".into(), bytes)]).unwrap_err();
-    assert_eq!(faults.to_string(), "APP_API_TOKEN: expected a token, not empty");
-    let misspelt = load(&[("APP_API_TOKNE", secret)]).unwrap_err();
+    let faults = LoadedConfig::<Own>::from_vars([("APP_DATABASE_URL".into(), bytes)]).unwrap_err();
+    assert_eq!(faults.to_string(), "APP_DATABASE_URL: expected a URL that begins with postgres://");
+    let misspelt = load(&[("APP_DATABASE_ULR", secret)]).unwrap_err();
     assert!(!format!("{misspelt:?} {misspelt}").contains("hunter2"));
 }
 
 #[test]
 fn a_value_that_is_not_text_is_a_fault() {
     let bytes = OsString::from_vec(b"80\xff".to_vec());
-    let faults = Loaded::from_vars([("APP_PORT".into(), bytes)]).unwrap_err();
+    let faults = LoadedConfig::<()>::from_vars([("APP_PORT".into(), bytes)]).unwrap_err();
     assert_eq!(faults.to_string(), "APP_PORT: expected a port, 0 to 65535; found bytes that are not UTF-8");
 }
 
@@ -146,10 +178,9 @@ fn a_value_that_is_not_text_is_a_fault() {
 fn a_file_gives_a_value_without_its_last_line_break() {
     for text in ["s3cret", "s3cret\n", "s3cret\r\n"] {
         let file = File::with(text.as_bytes());
-        let loaded = load(&[("APP_API_TOKEN_FILE", file.path())]).unwrap();
-        assert_eq!(loaded.sources["api_token"], Source::File(file.path().to_owned()));
-        use secrecy::ExposeSecret;
-        assert_eq!(loaded.config.api_token.unwrap().0.expose_secret(), "s3cret");
+        let loaded = load(&[("APP_DATABASE_URL_FILE", file.path())]).unwrap();
+        assert_eq!(loaded.sources["database_url"], Source::File(file.path().to_owned()));
+        assert_eq!(loaded.variables.database_url.expose(), "s3cret");
     }
     let file = File::with(b"9s\n");
     let loaded = load(&[("APP_DRAIN_DELAY_FILE", file.path())]).unwrap();
@@ -158,20 +189,20 @@ fn a_file_gives_a_value_without_its_last_line_break() {
 
 #[test]
 fn a_file_that_is_missing_empty_or_not_alone_is_a_fault() {
-    let missing = faults(&[("APP_API_TOKEN_FILE", "/nowhere/token")]);
+    let missing = errors(&[("APP_DATABASE_URL_FILE", "/nowhere/token")]);
     assert!(
-        missing[0].starts_with("APP_API_TOKEN_FILE: expected the path of a readable file"),
+        missing[0].starts_with("APP_DATABASE_URL_FILE: expected the path of a readable file"),
         "{missing:?}"
     );
     assert!(missing[0].contains("/nowhere/token"), "{missing:?}");
     let empty = File::with(b"\n");
-    let found = faults(&[("APP_API_TOKEN_FILE", empty.path())]);
-    assert_eq!(found, ["APP_API_TOKEN_FILE: expected a token, not empty"]);
+    let found = errors(&[("APP_DATABASE_URL_FILE", empty.path())]);
+    assert_eq!(found, ["APP_DATABASE_URL_FILE: expected a URL that begins with postgres://"]);
     let file = File::with(b"81");
-    let both = faults(&[("APP_PORT", "80"), ("APP_PORT_FILE", file.path())]);
+    let both = errors(&[("APP_PORT", "80"), ("APP_PORT_FILE", file.path())]);
     assert_eq!(both, ["APP_PORT_FILE: expected either APP_PORT or APP_PORT_FILE, not both"]);
     let bad = File::with(b"eighty");
-    let found = faults(&[("APP_PORT_FILE", bad.path())]);
+    let found = errors(&[("APP_PORT_FILE", bad.path())]);
     assert_eq!(found, ["APP_PORT_FILE: expected a port, 0 to 65535; found \"eighty\""]);
 }
 
@@ -192,7 +223,7 @@ fn links_to_a_service_called_app_are_passed_over() {
     let loaded = load(&links).unwrap();
     assert_eq!(loaded.service_links, links.map(|(name, _)| name));
     assert_eq!((loaded.config.port, loaded.config.admin_port), (8080, 9090));
-    assert!(loaded.sources.is_empty());
+    assert_eq!(loaded.sources.keys().copied().collect::<Vec<_>>(), ["database_url"]);
 }
 
 #[test]
@@ -203,27 +234,73 @@ fn what_only_looks_like_a_link_is_a_fault() {
         ("APP_SERVICE_PORT", "http"),
         ("APP_PORT_80", "80"),
     ] {
-        assert_eq!(faults(&[(name, value)]).len(), 1, "{name}={value}");
+        assert_eq!(errors(&[(name, value)]).len(), 1, "{name}={value}");
     }
 }
 
 #[test]
 fn a_long_value_is_shown_shortened() {
     let long = "x".repeat(1000);
-    assert!(faults(&[("APP_PORT", &long)])[0].len() < 200);
+    assert!(errors(&[("APP_PORT", &long)])[0].len() < 200);
 }
 
 #[test]
-fn the_readme_has_the_table_of_variables() {
-    let readme = include_str!("../../README.md");
-    let rows = Config::default();
-    let rows = Loaded { config: rows, sources: BTreeMap::new(), service_links: Vec::new() };
-    let table: String = rows
-        .effective()
-        .map(|(variable, value, _)| {
-            let value = value.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
-            format!("| `{}` | {value} | {} |\n", variable.name(), variable.meaning)
-        })
-        .collect();
-    assert!(readme.contains(&table), "README.md should have these rows:\n{table}");
+fn the_docs_have_the_table_of_the_engines_variables() {
+    crate::testing::assert_documented::<Config>(include_str!("../../docs/configuration.md"));
+}
+
+#[test]
+fn a_required_variable_that_is_missing_stops_the_start() {
+    let found = load_alone(&[("APP_PAGE_SIZE", "many")]).unwrap_err().to_string();
+    assert_eq!(
+        found,
+        "APP_PAGE_SIZE: expected a whole number, 0 to 65535; found \"many\"\n\
+         APP_DATABASE_URL: expected a URL that begins with postgres://; it has no default; found nothing"
+    );
+}
+
+#[test]
+fn a_service_checks_its_variables_against_each_other_and_against_the_engines() {
+    let found = errors(&[("APP_PAGE_SIZE", "8080"), ("APP_LARGEST_PAGE", "9")]);
+    assert_eq!(
+        found,
+        [
+            "APP_PAGE_SIZE: expected at most APP_LARGEST_PAGE; found 8080",
+            "APP_PAGE_SIZE: expected anything but APP_PORT; found 8080",
+        ]
+    );
+}
+
+#[test]
+fn variables_of_the_service_are_listed_behind_the_engines() {
+    let loaded = load(&[("APP_PAGE_SIZE", "7")]).unwrap();
+    let rows: Vec<_> = loaded.effective().collect();
+    assert_eq!(rows.len(), Config::LIST.len() + Own::LIST.len());
+    let row = |field| rows.iter().find(|(variable, ..)| variable.field == field).unwrap();
+    assert_eq!((row("page_size").1.as_deref(), &row("page_size").2), (Some("7"), &Source::Env));
+    assert_eq!((row("largest_page").1.as_deref(), &row("largest_page").2), (Some("100"), &Source::Default));
+    assert_eq!(row("database_url").1.as_deref(), Some("[redacted]"));
+    assert_eq!(row("note").1, None);
+}
+
+#[test]
+fn the_table_says_what_is_required() {
+    let rows: Vec<_> = Own::LIST.iter().map(Variable::row).collect();
+    assert_eq!(rows[0], "| `APP_DATABASE_URL` | required | Where the items are kept. |");
+    assert_eq!(rows[1], "| `APP_PAGE_SIZE` | `20` | How many items a page has. |");
+    assert_eq!(rows[3], "| `APP_NOTE` | – | A note. |");
+}
+
+#[test]
+#[should_panic = "is missing:\n| `APP_PAGE_SIZE` | `20` | How many items a page has. |\n"]
+fn a_row_that_the_docs_lack_is_named() {
+    let rows = Own::LIST.iter().filter(|variable| variable.field != "page_size").map(Variable::row);
+    crate::testing::assert_documented::<Own>(&rows.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+#[should_panic = "is too much:\n| `APP_GONE` | – | Was here. |\n"]
+fn a_row_of_a_variable_that_is_gone_is_named() {
+    let rows = Own::LIST.iter().map(Variable::row).chain(["| `APP_GONE` | – | Was here. |".to_owned()]);
+    crate::testing::assert_documented::<Own>(&rows.collect::<Vec<_>>().join("\n"));
 }

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::{End, LINGER, Shared};
+use super::{CloseReason, LINGER, Shared};
 
 /// Kept up to date by the stream and the requests of one connection; each change is an atomic write to memory that
 /// no other connection touches.
@@ -28,13 +28,13 @@ pub(super) struct Activity {
     body_unread: AtomicBool,
     write_blocked: AtomicBool,
     /// For HTTP/2 alone.
-    told: AtomicBool,
+    goaway_requested: AtomicBool,
     closing: AtomicBool,
 }
 
 /// What the peer is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
+enum Awaiting {
     /// To close its side, as we closed ours.
     Close,
     /// To read what we write.
@@ -57,7 +57,7 @@ impl Activity {
             reading_head: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            goaway_requested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
     }
@@ -82,15 +82,15 @@ impl Activity {
         }
     }
 
-    /// The peer is to be told to go elsewhere, with GOAWAY.
-    pub(super) fn tell(&self) {
-        self.told.store(true, Relaxed);
+    /// The peer is to be sent GOAWAY.
+    pub(super) fn request_goaway(&self) {
+        self.goaway_requested.store(true, Relaxed);
         self.turn.fetch_add(1, Relaxed);
     }
 
-    /// Whether the peer is to be told, or has been.
-    pub(super) fn is_told(&self) -> bool {
-        self.told.load(Relaxed)
+    /// Whether the peer is to be sent GOAWAY, or has been.
+    pub(super) fn is_goaway_requested(&self) -> bool {
+        self.goaway_requested.load(Relaxed)
     }
 
     /// Our side is closed.
@@ -126,60 +126,60 @@ impl Activity {
 
     /// Whether nothing would be lost if the connection ended now.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.expected(), Expected::Request | Expected::Close)
+        matches!(self.awaiting(), Awaiting::Request | Awaiting::Close)
     }
 
     /// Whether the peer has got everything, and only has to close its side.
     pub(super) fn is_closed(&self) -> bool {
-        self.expected() == Expected::Close
+        self.awaiting() == Awaiting::Close
     }
 
-    fn expected(&self) -> Expected {
+    fn awaiting(&self) -> Awaiting {
         if self.closing.load(Relaxed) {
-            Expected::Close
+            Awaiting::Close
         } else if self.write_blocked.load(Relaxed) {
-            Expected::Read
+            Awaiting::Read
         } else if self.in_flight.load(Relaxed) > 0 {
-            Expected::Nothing
+            Awaiting::Nothing
         } else if self.reading_head.load(Relaxed) {
-            Expected::Head
+            Awaiting::Head
         } else {
-            Expected::Request
+            Awaiting::Request
         }
     }
 
     /// How long the peer has, and how the connection ends if that is not enough.
-    fn allowance(&self, expected: Expected) -> Option<(Duration, End)> {
+    fn allowance(&self, awaiting: Awaiting) -> Option<(Duration, CloseReason)> {
         let limits = &self.shared.limits;
-        match expected {
-            Expected::Close => Some((LINGER, End::Done)),
-            Expected::Read => Some((limits.stall, End::Stalled)),
-            Expected::Nothing => None,
-            Expected::Head => Some((limits.head, End::Head)),
-            Expected::Request if self.is_told() => Some((LINGER, End::Idle)),
-            Expected::Request => Some((limits.idle, End::Idle)),
+        match awaiting {
+            Awaiting::Close => Some((LINGER, CloseReason::Done)),
+            Awaiting::Read => Some((limits.stall, CloseReason::Stalled)),
+            Awaiting::Nothing => None,
+            Awaiting::Head => Some((limits.head, CloseReason::Head)),
+            Awaiting::Request if self.is_goaway_requested() => Some((LINGER, CloseReason::Idle)),
+            Awaiting::Request => Some((limits.idle, CloseReason::Idle)),
         }
     }
 }
 
 /// Watches that the peer does what is expected of it, each in its time.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct Deadline<'a> {
     activity: &'a Activity,
     timer: Pin<&'a mut Sleep>,
-    seen: (Expected, u32),
+    seen: (Awaiting, u32),
     since: Instant,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> Deadline<'a> {
     pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>) -> Self {
-        Self { activity, timer, seen: (Expected::Nothing, 0), since: Instant::now() }
+        Self { activity, timer, seen: (Awaiting::Nothing, 0), since: Instant::now() }
     }
 
     /// Ready when the peer's time is up. To be polled after the connection, so that it sees what the connection
     /// has just done. The timer is touched only when the deadline moves closer, or when it goes off.
-    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let now = (self.activity.expected(), self.activity.turn.load(Relaxed));
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let now = (self.activity.awaiting(), self.activity.turn.load(Relaxed));
         if now != self.seen {
             self.seen = now;
             self.since = Instant::now();

@@ -31,13 +31,13 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    End, LINGER, Protocol, Shared,
-    activity::{Activity, Watch},
+    CloseReason, LINGER, Protocol, Shared,
+    activity::{Activity, Deadline},
     stream::Stream,
 };
 use crate::{
     error::{self, Problem},
-    shutdown::Phase,
+    lifecycle::Phase,
 };
 
 /// How often an HTTP/2 peer is asked whether it is still there; it has the stall limit to answer.
@@ -49,65 +49,71 @@ const H2_PING: Duration = Duration::from_secs(20);
 pub(super) async fn serve(stream: Box<Stream>, shared: Arc<Shared>) {
     // The stream has a token of its own, but that is gone before the end is counted, and the report is then wrong.
     let _drain_waits_for_the_count = shared.lifecycle.connection();
-    let end = run(stream, &shared).await;
-    shared.metrics.counters().ended[end as usize].inc();
+    let reason = run(stream, &shared).await;
+    shared.connections.close(reason);
 }
 
-async fn run(mut stream: Box<Stream>, shared: &Arc<Shared>) -> End {
+async fn run(mut stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let stopped = shared.lifecycle.reached(Phase::Stopped);
     let protocol = tokio::select! {
         protocol = stream.protocol() => protocol,
-        () = sleep(shared.limits.first_byte) => return End::FirstByte,
-        () = stopped => return if stream.is_silent() { End::LetGo } else { End::Aborted },
+        () = sleep(shared.limits.first_byte) => return CloseReason::FirstByte,
+        () = stopped => return if stream.is_silent() { CloseReason::IdleAtDeadline } else { CloseReason::Aborted },
     };
     match protocol {
         Ok(Some(Protocol::Http2)) => Box::pin(http2(stream, shared)).await,
         Ok(Some(_)) => http1(stream, shared).await,
-        Ok(None) => End::Done,
-        Err(_) => End::Failed,
+        Ok(None) => CloseReason::Done,
+        Err(_) => CloseReason::Failed,
     }
 }
 
-async fn http1(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
+async fn http1(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
     let mut connection = http1::Builder::new()
         // Its clock would also run between requests; ours tells the two apart.
         .header_read_timeout(None)
-        // A client that has sent its request may close its side and still be owed the answer.
+        // A client that has sent its request may close its side and still be owed the response.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), Requests::new(&activity))
+        .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
         .with_upgrades();
     let timer = pin!(sleep(shared.limits.idle));
-    let mut watch = Watch::new(&activity, timer);
-    let expired = poll_fn(|cx| watch.poll_expired(cx));
+    let mut deadline = Deadline::new(&activity, timer);
+    let expired = poll_fn(|cx| deadline.poll_expired(cx));
     let end = tokio::select! {
         biased;
-        result = &mut connection => if result.is_ok() { End::Done } else { End::Failed },
+        result = &mut connection => if result.is_ok() { CloseReason::Done } else { CloseReason::Failed },
         end = expired => end,
         () = shared.lifecycle.reached(Phase::Stopped) => {
-            if activity.is_idle() { End::LetGo } else { End::Aborted }
+            if activity.is_idle() { CloseReason::IdleAtDeadline } else { CloseReason::Aborted }
         }
     };
     match end {
-        End::Idle => {
+        CloseReason::Idle => {
             Pin::new(&mut connection).graceful_shutdown();
             Box::pin(linger(shared, connection)).await;
         }
-        End::LetGo => {
+        CloseReason::IdleAtDeadline => {
             Pin::new(&mut connection).graceful_shutdown();
             // Once is enough to close our side, and there is no time for more.
             let _ = timeout(Duration::ZERO, &mut connection).await;
         }
-        End::Done => return if connection.into_parts().is_some() { end } else { End::Upgraded },
-        End::Head => Box::pin(linger(shared, hang_up(connection.into_parts(), slow_head()))).await,
-        End::Failed => Box::pin(linger(shared, hang_up(connection.into_parts(), String::new()))).await,
+        CloseReason::Done => {
+            return if connection.into_parts().is_some() { end } else { CloseReason::Upgraded };
+        }
+        CloseReason::Head => {
+            Box::pin(linger(shared, lingering_close(connection.into_parts(), head_timed_out()))).await
+        }
+        CloseReason::Failed => {
+            Box::pin(linger(shared, lingering_close(connection.into_parts(), String::new()))).await
+        }
         _ => {}
     }
     end
 }
 
-/// What a client is told that takes too long over the head of a request.
-fn slow_head() -> String {
+/// The response to a client that takes too long over the head of a request.
+fn head_timed_out() -> String {
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "the head of the request did not arrive in time");
     let body = problem.to_json();
     let length = body.len();
@@ -118,47 +124,47 @@ fn slow_head() -> String {
     )
 }
 
-/// Says a last word, and closes without destroying it.
-async fn hang_up<S>(
+/// Sends a last response, and closes without destroying it.
+async fn lingering_close<S>(
     parts: Option<http1::Parts<TokioIo<Box<Stream>>, S>>,
-    last_word: String,
+    response: String,
 ) -> io::Result<()> {
     let Some(parts) = parts else { return Ok(()) };
     let mut stream = parts.io.into_inner();
-    stream.write_all(last_word.as_bytes()).await?;
+    stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
 }
 
-/// Gives a farewell the time that it may take. The peer may be gone, or never come to its end: then there is nobody to
-/// hear it.
-async fn linger(shared: &Shared, farewell: impl Future) {
+/// Gives a lingering close the time that it may take: the peer may be gone, or never close its side.
+async fn linger(shared: &Shared, closing: impl Future) {
     tokio::select! {
-        _ = timeout(LINGER, farewell) => {}
+        _ = timeout(LINGER, closing) => {}
         () = shared.lifecycle.reached(Phase::Stopped) => {}
     }
 }
 
-async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
+async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(shared.limits.stall)
-            .serve_connection(TokioIo::new(stream), Requests::new(&activity))
+            .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
     );
     let timer = pin!(sleep(shared.limits.idle));
-    let mut watch = Watch::new(&activity, timer);
+    let mut deadline = Deadline::new(&activity, timer);
     let mut due = pin!(goaway_due(shared, &activity));
     let mut closing = pin!(shared.lifecycle.reached(Phase::Closing));
     let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
     let mut stage = Stage::Serving;
-    let mut end = End::Done;
+    let mut end = CloseReason::Done;
     loop {
-        let expired = poll_fn(|cx| match watch.poll_expired(cx) {
-            // Told because of the drain, it leaves by itself or when closing begins; pings find out when it is dead.
-            Poll::Ready(End::Idle)
-                if stage == Stage::Closing || (stage == Stage::Told && end != End::Idle) =>
+        let expired = poll_fn(|cx| match deadline.poll_expired(cx) {
+            // Sent GOAWAY because of the drain, it leaves by itself or when closing begins; pings find out when it is dead.
+            Poll::Ready(CloseReason::Idle)
+                if stage == Stage::Closing
+                    || (stage == Stage::GoawayRequested && end != CloseReason::Idle) =>
             {
                 Poll::Pending
             }
@@ -166,21 +172,21 @@ async fn http2(stream: Box<Stream>, shared: &Arc<Shared>) -> End {
         });
         tokio::select! {
             biased;
-            result = connection.as_mut() => return if result.is_ok() { end } else { End::Failed },
-            () = due.as_mut(), if stage == Stage::Serving => stage = Stage::Told,
-            () = closing.as_mut(), if stage == Stage::Told => stage = Stage::Closing,
+            result = connection.as_mut() => return if result.is_ok() { end } else { CloseReason::Failed },
+            () = due.as_mut(), if stage == Stage::Serving => stage = Stage::GoawayRequested,
+            () = closing.as_mut(), if stage == Stage::GoawayRequested => stage = Stage::Closing,
             why = expired => match why {
-                End::Idle => {
-                    end = End::Idle;
-                    stage = if stage == Stage::Serving { Stage::Told } else { Stage::Closing };
+                CloseReason::Idle => {
+                    end = CloseReason::Idle;
+                    stage = if stage == Stage::Serving { Stage::GoawayRequested } else { Stage::Closing };
                 }
                 _ => return why,
             },
-            () = stopped.as_mut() => return if activity.is_closed() { end } else { End::Aborted },
+            () = stopped.as_mut() => return if activity.is_closed() { end } else { CloseReason::Aborted },
         }
         match stage {
             Stage::Serving => {}
-            Stage::Told => activity.tell(),
+            Stage::GoawayRequested => activity.request_goaway(),
             Stage::Closing => connection.as_mut().graceful_shutdown(),
         }
     }
@@ -192,13 +198,13 @@ enum Stage {
     /// Not at all.
     Serving,
     /// The peer was sent GOAWAY; whatever it opens is still answered.
-    Told,
+    GoawayRequested,
     /// Streams in flight finish, new ones are refused.
     Closing,
 }
 
 /// Resolves when the peer has to go elsewhere: when draining begins, but not before its first request, as a new
-/// connection gets at least one answer; and when closing begins in any case.
+/// connection gets at least one response; and when closing begins in any case.
 async fn goaway_due(shared: &Shared, activity: &Activity) {
     shared.lifecycle.reached(Phase::Draining).await;
     // No waker needed: requests come in while this task polls the connection, just before it polls this.
@@ -209,56 +215,56 @@ async fn goaway_due(shared: &Shared, activity: &Activity) {
     }
 }
 
-/// The router as hyper calls it: counts each request, and keeps it in flight until its answer is sent.
+/// The router as hyper calls it: counts each request, and keeps it in flight until its response is sent.
 #[derive(Debug)]
-struct Requests {
+struct ConnectionService {
     // Each connection has its own, in a cell, because to clone it for each request is an atomic operation on
     // memory that all threads share.
     router: RefCell<Router>,
     activity: Arc<Activity>,
 }
 
-impl Requests {
+impl ConnectionService {
     fn new(activity: &Arc<Activity>) -> Self {
         Self { router: RefCell::new(activity.shared.router.clone()), activity: activity.clone() }
     }
 }
 
-impl hyper::service::Service<hyper::Request<Incoming>> for Requests {
-    type Response = Response<Answer>;
+impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: hyper::Request<Incoming>) -> Answering {
+    fn call(&self, request: hyper::Request<Incoming>) -> ResponseFuture {
         let shared = &self.activity.shared;
-        shared.lifecycle.count_request(shared.metrics.counters());
+        shared.lifecycle.count_request();
         let version = request.version();
         let http1 = version <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
         let request = request.map(|body| match has_body && http1 {
-            true => Body::new(Upload { body, activity: self.activity.clone() }),
+            true => Body::new(RequestBody { body, activity: self.activity.clone() }),
             false => Body::new(body),
         });
-        Answering {
-            in_flight: Some(InFlight::new(&self.activity, has_body)),
+        ResponseFuture {
+            in_flight: Some(InFlightGuard::new(&self.activity, has_body)),
             version,
             future: self.router.borrow_mut().call(request),
         }
     }
 }
 
-/// A request in flight, from its head to the last byte of its answer.
+/// A request in flight, from its head to the last byte of its response.
 #[derive(Debug)]
-struct InFlight(Arc<Activity>);
+struct InFlightGuard(Arc<Activity>);
 
-impl InFlight {
+impl InFlightGuard {
     fn new(activity: &Arc<Activity>, has_body: bool) -> Self {
         activity.request_began(has_body);
         Self(activity.clone())
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.request_ended();
     }
@@ -266,14 +272,14 @@ impl Drop for InFlight {
 
 pin_project! {
     /// The body of an HTTP/1 request, which says when it has been read.
-    struct Upload {
+    struct RequestBody {
         #[pin]
         body: Incoming,
         activity: Arc<Activity>,
     }
 }
 
-impl HttpBody for Upload {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -299,25 +305,25 @@ impl HttpBody for Upload {
 }
 
 pin_project! {
-    /// An answer on its way.
-    struct Answering {
+    /// A response on its way.
+    struct ResponseFuture {
         #[pin]
         future: RouteFuture<Infallible>,
-        in_flight: Option<InFlight>,
+        in_flight: Option<InFlightGuard>,
         version: Version,
     }
 }
 
-impl Future for Answering {
-    type Output = Result<Response<Answer>, Infallible>;
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.future.poll(cx));
         let in_flight = this.in_flight.take();
-        let is_last = in_flight.as_ref().is_some_and(|InFlight(activity)| {
+        let is_last = in_flight.as_ref().is_some_and(|InFlightGuard(activity)| {
             // hyper closes when it would have to read a body to its end that the handler left unread.
-            activity.is_body_unread() || activity.shared.is_last_answer()
+            activity.is_body_unread() || activity.shared.is_last_response()
         });
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if is_last && !upgrade && *this.version <= Version::HTTP_11 {
@@ -325,21 +331,21 @@ impl Future for Answering {
             // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
             *response.version_mut() = *this.version;
         }
-        Poll::Ready(Ok(response.map(|body| Answer { body, in_flight })))
+        Poll::Ready(Ok(response.map(|body| ResponseBody { body, in_flight })))
     }
 }
 
 pin_project! {
     /// A body that keeps its request in flight.
     #[derive(Debug)]
-    struct Answer {
+    struct ResponseBody {
         #[pin]
         body: Body,
-        in_flight: Option<InFlight>,
+        in_flight: Option<InFlightGuard>,
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

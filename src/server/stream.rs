@@ -1,4 +1,4 @@
-//! A TCP stream that tells what it does, and closes without destroying its last answer.
+//! A TCP stream that tells what it does, and closes without destroying its last response.
 
 use std::{
     io,
@@ -45,10 +45,10 @@ struct First {
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream, shared: &Arc<Shared>, slot: Option<OwnedSemaphorePermit>) -> Self {
-        // An answer must not wait for the acknowledgement of the one before; without it we are only slower.
+        // A response must not wait for the acknowledgement of the one before; without it we are only slower.
         let _ = tcp.set_nodelay(true);
         let protocol = Protocol::Undecided;
-        shared.metrics.counters().open[protocol as usize].inc();
+        shared.connections.opened(protocol);
         Self {
             tcp,
             first: First::default(),
@@ -93,16 +93,16 @@ impl Stream {
     }
 
     fn become_protocol(&mut self, protocol: Protocol) {
-        let open = &self.activity.shared.metrics.counters().open;
-        open[self.protocol as usize].dec();
-        open[protocol as usize].inc();
+        let connections = &self.activity.shared.connections;
+        connections.gone(self.protocol);
+        connections.opened(protocol);
         self.protocol = protocol;
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.activity.shared.metrics.counters().open[self.protocol as usize].dec();
+        self.activity.shared.connections.gone(self.protocol);
     }
 }
 
@@ -177,14 +177,14 @@ impl AsyncWrite for Stream {
 
     /// hyper flushes when it has written what it had, which is whole frames.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_told() {
+        if self.activity.is_goaway_requested() {
             ready!(self.poll_goaway(cx))?;
         }
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
     /// Closes our side and reads on until the peer closes its own: a socket closed with unread bytes sends a
-    /// reset, which destroys an answer that is still on its way. RFC 9112 section 9.6 asks for the same.
+    /// reset, which destroys a response that is still on its way. RFC 9112 section 9.6 asks for the same.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut_down {
             ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;

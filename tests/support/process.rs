@@ -20,12 +20,7 @@ use super::{
 /// A process to be started. Unless set otherwise, its drain goes on until a signal ends it.
 pub(crate) struct Setup(Command);
 
-/// The service as it is shipped.
-pub(crate) fn landfall() -> Setup {
-    Setup::new(env!("CARGO_BIN_EXE_landfall"))
-}
-
-/// The service that misbehaves on request, see `testbed.rs`.
+/// The service of these tests, see `testbed.rs`.
 pub(crate) fn testbed() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_testbed"))
 }

@@ -1,8 +1,8 @@
-//! A service that misbehaves on request: what the tests need and `landfall` itself must not have.
+//! The service of the engine's own tests: it uses every hook of the engine's, and misbehaves on request.
 //!
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
-//! for a clock. `TESTBED_START`, `TESTBED_TASK` and `TESTBED_CLEANUP`, set to anything, hold the start, a
-//! background task that has been asked to finish, and the clean-up.
+//! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
+//! start, a background task when the drain has started, a worker after the last response, and the clean-up.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -14,13 +14,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use landfall::{
-    app::{self, App, Service, StartError},
-    shutdown::{Drain, Signals},
+    App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
+    config::{HumanDuration, Secret},
+    error::Json,
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     signal::unix::{SignalKind, signal},
@@ -30,7 +32,19 @@ use tracing::info;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
-    Ok(app::run(Signals::register()?, start).await)
+    let signals = Signals::register()?;
+    let build = Build { name: "testbed", version: env!("CARGO_PKG_VERSION"), revision: "unknown" };
+    Ok(Program::new(build).run(signals, start).await)
+}
+
+landfall::variables! {
+    /// A variable of each kind, but for a required one.
+    pub(crate) struct Variables {
+        /// A token that nothing asks for.
+        api_token: Option<Secret> = None, "a token, not empty", secret;
+        /// How long the routes under `/patient` may take.
+        patience: HumanDuration = HumanDuration::secs(300), "a duration such as 10s";
+    }
 }
 
 #[derive(Clone)]
@@ -49,7 +63,7 @@ impl Testbed {
     }
 }
 
-async fn start(app: App) -> Result<Service, StartError> {
+async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let mut release = signal(SignalKind::user_defined1())?;
     let testbed = Testbed { released: Arc::default(), drain: app.drain };
     let released = testbed.released.clone();
@@ -64,7 +78,14 @@ async fn start(app: App) -> Result<Service, StartError> {
     if env::var_os("TESTBED_TASK").is_some() {
         testbed.drain.spawn(work(testbed.clone()));
     }
+    if env::var_os("TESTBED_WORKER").is_some() {
+        testbed.drain.spawn_worker(ship(testbed.clone()));
+    }
     let router = Router::new()
+        .route("/", get(async || Json(json!({ "name": "testbed" }))))
+        .route("/greetings", post(greet))
+        .route("/ticks", get(ticks))
+        .route("/patient/held", get(held))
         .route("/panic", get(panics))
         .route("/block/{ms}", get(block))
         .route("/held", get(held))
@@ -73,13 +94,20 @@ async fn start(app: App) -> Result<Service, StartError> {
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
         .with_state(testbed.clone());
-    Ok(Service::new(router).with_cleanup(clean_up(testbed)))
+    let patience = RouteLimits::new().timeout(app.variables.patience.0);
+    Ok(Service::new(router).with_limits("/patient/held", patience).with_cleanup(clean_up(testbed)))
 }
 
 async fn work(testbed: Testbed) {
-    testbed.drain.asked().await;
+    testbed.drain.started().await;
     testbed.held().await;
     info!("worked");
+}
+
+async fn ship(testbed: Testbed) {
+    testbed.drain.stopped().await;
+    testbed.held().await;
+    info!("shipped");
 }
 
 async fn clean_up(testbed: Testbed) {
@@ -87,6 +115,27 @@ async fn clean_up(testbed: Testbed) {
         testbed.held().await;
     }
     info!("cleaned up");
+}
+
+async fn greet(Json(guest): Json<Value>) -> (StatusCode, Json<Value>) {
+    match guest["name"].as_str() {
+        Some("") | None => (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": "expected a name" }))),
+        Some(name) => (StatusCode::CREATED, Json(json!({ "greeting": format!("Hello, {name}!") }))),
+    }
+}
+
+/// A tick every second until the drain, then a last event.
+async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoResponse {
+    let clock = tokio::time::interval(Duration::from_secs(1));
+    let events = stream::unfold(Some((clock, drain)), async |state| {
+        let (mut clock, drain) = state?;
+        tokio::select! {
+            biased;
+            () = drain.started() => Some(("event: drain\nretry: 1000\ndata: come back\n\n", None)),
+            _ = clock.tick() => Some(("event: tick\ndata: 0\n\n", Some((clock, drain)))),
+        }
+    });
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events.map(Ok::<_, Infallible>)))
 }
 
 async fn panics() -> String {
@@ -145,7 +194,7 @@ async fn echo_lines(mut client: TokioIo<Upgraded>, drain: Drain) -> io::Result<(
     let mut told = false;
     loop {
         tokio::select! {
-            () = drain.asked(), if !told => {
+            () = drain.started(), if !told => {
                 told = true;
                 client.write_all(b"bye\n").await?;
             }

@@ -1,13 +1,6 @@
 //! The service: the file you replace. Every way of doing things is shown once.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -21,33 +14,32 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::{Stream, stream};
-use secrecy::ExposeSecret;
+use landfall::{
+    App, Drain, Service, StartError,
+    error::{FieldError, Json, Problem},
+    metrics::IntCounter,
+};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, interval_at};
 
-use crate::{
-    app::{App, Service, StartError},
-    config::Secret,
-    error::{FieldError, Json, Problem},
-    shutdown::Drain,
-};
+use crate::variables::Variables;
 
 /// What the handlers share.
 #[derive(Debug)]
 struct Greeter {
     about: About,
-    token: Option<Secret>,
-    greetings: AtomicU64,
+    variables: Arc<Variables>,
+    greetings: IntCounter,
     drain: Drain,
 }
 
 /// Builds the service: connect to what it needs here. The pod is not ready until this returns.
-pub async fn start(app: App) -> Result<Service, StartError> {
+pub(crate) async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let greeter = Greeter {
         about: About::of(&app),
-        token: app.config.api_token.clone(),
-        greetings: AtomicU64::new(0),
+        greetings: app.metrics.counter("greetings_total", "Greetings made."),
+        variables: app.variables,
         drain: app.drain,
     };
     Ok(Service::new(router(Arc::new(greeter))))
@@ -78,11 +70,11 @@ struct About {
 }
 
 impl About {
-    fn of(app: &App) -> Self {
+    fn of(app: &App<Variables>) -> Self {
         Self {
-            name: env!("CARGO_PKG_NAME"),
-            version: crate::VERSION,
-            revision: crate::REVISION,
+            name: app.build.name,
+            version: app.build.version,
+            revision: app.build.revision,
             pod: app.config.pod_name.clone(),
             node: app.config.node_name.clone(),
         }
@@ -126,13 +118,13 @@ async fn greet(
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
     }
-    greeter.greetings.fetch_add(1, Ordering::Relaxed);
+    greeter.greetings.inc();
     let greeting = vec![format!("Hello, {}!", guest.name); guest.times.into()].join(" ");
     Ok((StatusCode::CREATED, Json(Greeting { greeting })))
 }
 
 async fn count(State(greeter): State<Arc<Greeter>>) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "greetings": greeter.greetings.load(Ordering::Relaxed) }))
+    Json(serde_json::json!({ "greetings": greeter.greetings.get() }))
 }
 
 /// A tick every second until the drain; then a last event that tells the client to come back elsewhere.
@@ -143,7 +135,7 @@ async fn ticks(State(greeter): State<Arc<Greeter>>) -> Sse<impl Stream<Item = Re
         let (tick, mut clock, drain) = state?;
         tokio::select! {
             biased;
-            () = drain.asked() => {
+            () = drain.started() => {
                 // Not all at once: the next pod has to take them all.
                 let retry = PERIOD.mul_f64(1.0 + fastrand::f64());
                 Some((Ok(Event::default().event("drain").retry(retry).data("come back")), None))
@@ -158,13 +150,16 @@ async fn ticks(State(greeter): State<Arc<Greeter>>) -> Sse<impl Stream<Item = Re
 }
 
 async fn require_token(State(greeter): State<Arc<Greeter>>, request: Request, next: Next) -> Response {
-    let Some(token) = &greeter.token else { return next.run(request).await };
+    let Some(token) = &greeter.variables.api_token else { return next.run(request).await };
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
-    if given.ct_eq(token.0.expose_secret().as_bytes()).into() {
+    if given.ct_eq(token.expose().as_bytes()).into() {
         return next.run(request).await;
     }
     Problem::new(StatusCode::UNAUTHORIZED, "expected the header authorization: Bearer <token>")
         .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         .into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Takes the variables in one by one, and keeps everything that is wrong with them.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt, fs, net::IpAddr};
+
+use super::{
+    Config, ConfigError, ConfigErrors, PREFIX, Variable, Variables,
+    variable::{name, shown},
+};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The variable was not set.
+    Default,
+    /// The variable itself.
+    Env,
+    /// The file that `NAME_FILE` names.
+    File(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Env => f.write_str("env"),
+            Self::File(path) => write!(f, "file {path}"),
+        }
+    }
+}
+
+/// The engine's configuration and the service's own variables, and how they came about.
+#[derive(Debug, Clone)]
+pub struct LoadedConfig<V = ()> {
+    /// The engine's values in force.
+    pub config: Config,
+    /// The service's own.
+    pub variables: V,
+    /// Where each value that is not a default came from, by field.
+    pub sources: BTreeMap<&'static str, Source>,
+    /// Variables that Kubernetes made for a Service called `app` or `app-…`; they set nothing.
+    pub service_links: Vec<String>,
+}
+
+impl<V: Variables> LoadedConfig<V> {
+    /// Reads this process's environment.
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// Reads the given variables; those without the prefix are not looked at.
+    pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader::<V>::default();
+        let vars: BTreeMap<_, _> = vars
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect();
+        for (name, value) in vars {
+            reader.read(name, value);
+        }
+        reader.require();
+        let Reader { values, sources, service_links, mut errors, .. } = reader;
+        let config = Config::from_values(&values).expect("each of the engine's variables has a default");
+        config.check(&config, &mut errors);
+        let variables = V::from_values(&values);
+        if let Some(variables) = &variables {
+            variables.check(&config, &mut errors);
+        }
+        match variables {
+            Some(variables) if errors.is_empty() => Ok(Self { config, variables, sources, service_links }),
+            _ => Err(errors),
+        }
+    }
+
+    /// Each variable with its effective value, secrets redacted, and where that came from.
+    pub fn effective(&self) -> impl Iterator<Item = (Variable, Option<String>, Source)> {
+        let fields = |value| match value {
+            serde_json::Value::Object(fields) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let mut values = fields(serde_json::to_value(&self.config).expect("a struct of plain values"));
+        values.extend(fields(serde_json::to_value(&self.variables).expect("a struct of plain values")));
+        list::<V>().map(move |variable| {
+            let value = values.get(variable.field).and_then(shown);
+            let source = self.sources.get(variable.field).cloned().unwrap_or(Source::Default);
+            (*variable, value, source)
+        })
+    }
+}
+
+/// Every variable there is: the engine's, then the service's own.
+pub fn list<V: Variables>() -> impl Iterator<Item = &'static Variable> {
+    Config::LIST.iter().chain(V::LIST)
+}
+
+fn find<V: Variables>(name: &str) -> Option<&'static Variable> {
+    list::<V>().find(|variable| variable.name() == name)
+}
+
+struct Reader<V> {
+    values: BTreeMap<&'static str, String>,
+    sources: BTreeMap<&'static str, Source>,
+    service_links: Vec<String>,
+    errors: ConfigErrors,
+    of: std::marker::PhantomData<V>,
+}
+
+impl<V> Default for Reader<V> {
+    fn default() -> Self {
+        Self {
+            values: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            service_links: Vec::new(),
+            errors: ConfigErrors::default(),
+            of: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<V: Variables> Reader<V> {
+    fn read(&mut self, name: String, value: OsString) {
+        if value.to_str().is_some_and(|value| is_service_link(&name[PREFIX.len()..], value)) {
+            return self.service_links.push(name);
+        }
+        if let Some(variable) = find::<V>(&name) {
+            let value = value.into_string().map_err(|_| "bytes that are not UTF-8".to_owned());
+            return self.accept(variable, name, value, Source::Env);
+        }
+        let Some(variable) = name.strip_suffix("_FILE").and_then(find::<V>) else {
+            let expected = format!("no such variable; did you mean {}?", closest::<V>(&name));
+            return self.errors.push(ConfigError { variable: name, expected, found: None });
+        };
+        if self.sources.contains_key(variable.field) {
+            let expected = format!("either {} or {name}, not both", variable.name());
+            return self.errors.push(ConfigError { variable: name, expected, found: None });
+        }
+        let path = value.to_string_lossy().into_owned();
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                let text = text.strip_suffix('\r').unwrap_or(text).to_owned();
+                self.accept(variable, name, Ok(text), Source::File(path));
+            }
+            Err(error) => self.errors.push(ConfigError {
+                variable: name,
+                expected: "the path of a readable file".to_owned(),
+                found: Some(format!("{path:?}: {error}")),
+            }),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        variable: &'static Variable,
+        name: String,
+        value: Result<String, String>,
+        source: Source,
+    ) {
+        self.sources.insert(variable.field, source);
+        match value {
+            Ok(value) if !value.is_empty() && (variable.accepts)(&value) => {
+                self.values.insert(variable.field, value);
+            }
+            rejected => self.errors.push(ConfigError {
+                variable: name,
+                expected: variable.expects.to_owned(),
+                found: match rejected {
+                    _ if variable.secret => None,
+                    Ok(value) => Some(format!("{:?}", shorten(&value))),
+                    Err(what) => Some(what),
+                },
+            }),
+        }
+    }
+
+    /// What has no default has to be there, be it wrong.
+    fn require(&mut self) {
+        for variable in list::<V>().filter(|variable| variable.required) {
+            if !self.sources.contains_key(variable.field) {
+                self.errors.push(ConfigError {
+                    variable: name(variable.field),
+                    expected: format!("{}; it has no default", variable.expects),
+                    found: Some("nothing".to_owned()),
+                });
+            }
+        }
+    }
+}
+
+fn closest<V: Variables>(name: &str) -> String {
+    list::<V>()
+        .flat_map(|variable| [variable.name(), variable.name() + "_FILE"])
+        .min_by_key(|known| strsim::damerau_levenshtein(known, &name.to_uppercase()))
+        .expect("there are variables")
+}
+
+fn shorten(value: &str) -> String {
+    const LONGEST: usize = 80;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+/// Whether Kubernetes made this variable for a Service whose name begins like ours; the forms are those of
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+fn is_service_link(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let words: Vec<&str> = name.split('_').collect();
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    match words.as_slice() {
+        [.., "SERVICE", "HOST"] => value.parse::<IpAddr>().is_ok(),
+        [.., "SERVICE", "PORT"] => is_port(value),
+        [.., "PORT", port, protocol] if is_port(port) && PROTOCOLS.contains(protocol) => true,
+        [.., "PORT", port, protocol, "PROTO" | "PORT" | "ADDR"]
+            if is_port(port) && PROTOCOLS.contains(protocol) =>
+        {
+            true
+        }
+        [.., "PORT"] => PROTOCOLS.iter().any(|protocol| {
+            value.strip_prefix(&protocol.to_lowercase()).is_some_and(|rest| rest.starts_with("://"))
+        }),
+        _ => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]) && is_port(value),
+    }
+}

@@ -1,0 +1,157 @@
+//! One declaration of variables, from which come the struct, the defaults, the table and the checks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Config, ConfigErrors};
+
+/// What every variable's name begins with.
+pub const PREFIX: &str = "APP_";
+
+/// What a variable is, for the table that `config` and the docs show.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// The field's name; the variable's is [`PREFIX`] and this in upper case.
+    pub field: &'static str,
+    /// What it sets, in a sentence.
+    pub meaning: &'static str,
+    /// What a value has to look like.
+    pub expects: &'static str,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// Whether the start fails without it.
+    pub required: bool,
+    /// What is in force when it is not set.
+    pub default: fn() -> Option<String>,
+    /// Whether its type takes this value.
+    pub accepts: fn(&str) -> bool,
+}
+
+impl Variable {
+    /// The name in the environment: `APP_DRAIN_DELAY` for `drain_delay`.
+    pub fn name(&self) -> String {
+        name(self.field)
+    }
+
+    /// Its row of the table in the docs, in Markdown.
+    pub fn row(&self) -> String {
+        let default = match (self.default)() {
+            Some(value) => format!("`{value}`"),
+            None if self.required => "required".to_owned(),
+            None => "–".to_owned(),
+        };
+        format!("| `{}` | {default} | {} |", self.name(), self.meaning)
+    }
+}
+
+/// The variable of a field.
+pub(super) fn name(field: &str) -> String {
+    format!("{PREFIX}{}", field.to_uppercase())
+}
+
+/// A set of variables; [`variables!`](crate::variables) declares one.
+pub trait Variables: Serialize + Sized + Send + Sync + 'static {
+    /// Each of them, in the order of the table.
+    const LIST: &'static [Variable];
+
+    /// Takes values that were each accepted, by field; `None` when a required one is missing.
+    fn from_values(values: &BTreeMap<&'static str, String>) -> Option<Self>;
+
+    /// Finds what is wrong with values that are each right on their own.
+    fn check(&self, _config: &Config, _errors: &mut ConfigErrors) {}
+}
+
+/// The set of a service that has no variables of its own.
+impl Variables for () {
+    const LIST: &'static [Variable] = &[];
+
+    fn from_values(_values: &BTreeMap<&'static str, String>) -> Option<Self> {
+        Some(())
+    }
+}
+
+/// Declares a struct of variables that are read from the environment.
+///
+/// Each line is the variable's meaning, its field and type, its default (without one it is required), what a value
+/// has to look like, and `secret` where it is never to be shown. After the struct may follow
+/// [`check`](crate::config::Variables::check), for what holds between variables.
+///
+/// ```
+/// landfall::variables! {
+///     /// The variables of this service's own.
+///     pub struct Variables {
+///         /// How many items a page has.
+///         page_size: u16 = 20, "a whole number, 0 to 65535";
+///         /// Where the items are kept.
+///         database_url: landfall::config::Secret, "a URL that begins with postgres://", secret;
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! variables {
+    (
+        $(#[$outer:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident: $kind:ty $(= $default:expr)?, $expects:expr $(, $secret:ident)?;)+
+        }
+        $($check:tt)*
+    ) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, $crate::config::Serialize)]
+        #[serde(crate = "::landfall::config::serde")]
+        $visibility struct $name {
+            $($(#[doc = $doc])+ pub $field: $kind,)+
+        }
+
+        impl $crate::config::Variables for $name {
+            const LIST: &'static [$crate::config::Variable] = &[$($crate::config::Variable {
+                field: stringify!($field),
+                meaning: concat!($($doc),+).trim_ascii_start(),
+                expects: $expects,
+                secret: !stringify!($($secret)?).is_empty(),
+                required: stringify!($($default)?).is_empty(),
+                default: || $crate::variables!(@shown $kind $(, $default)?),
+                accepts: |text| $crate::config::parse::<$kind>(text).is_some(),
+            }),+];
+
+            fn from_values(
+                values: &::std::collections::BTreeMap<&'static str, String>,
+            ) -> Option<Self> {
+                Some(Self {
+                    $($field: match values.get(stringify!($field)) {
+                        Some(text) => $crate::config::parse(text)?,
+                        None => $crate::variables!(@default $($default)?),
+                    },)+
+                })
+            }
+
+            $($check)*
+        }
+    };
+    (@shown $kind:ty) => { None };
+    (@shown $kind:ty, $default:expr) => { $crate::config::shown::<$kind>(&$default) };
+    (@default) => { return None };
+    (@default $default:expr) => { $default };
+}
+
+/// Reads one value with envy; `None` when its type does not take it.
+#[doc(hidden)]
+pub fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Only<T> {
+        value: T,
+    }
+    let variable = ("value".to_owned(), text.to_owned());
+    envy::from_iter(std::iter::once(variable)).ok().map(|Only { value }| value)
+}
+
+/// A value as the table shows it.
+#[doc(hidden)]
+pub fn shown<T: Serialize>(value: &T) -> Option<String> {
+    match serde_json::to_value(value).expect("variables are plain values") {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}

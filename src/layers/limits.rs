@@ -1,0 +1,124 @@
+//! What one route allows instead of what the configuration says.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{MatchedPath, Request},
+    response::Response,
+};
+use futures_util::future::{Ready, ready};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::config::Config;
+
+/// What one route allows instead of the defaults, which are `APP_BODY_LIMIT` and `APP_REQUEST_TIMEOUT`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RouteLimits {
+    body: Option<usize>,
+    timeout: Option<Option<Duration>>,
+}
+
+impl RouteLimits {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The largest request body in bytes.
+    pub fn body(self, bytes: usize) -> Self {
+        Self { body: Some(bytes), ..self }
+    }
+
+    /// How long a handler may take to begin its response.
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self { timeout: Some(Some(limit)), ..self }
+    }
+
+    /// Lets a handler begin its response when it likes, as for a long poll. A stream that begins at once needs no
+    /// such thing: the timeout ends with the head of the response.
+    pub fn no_timeout(self) -> Self {
+        Self { timeout: Some(None), ..self }
+    }
+}
+
+/// The limits in force on a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) body: usize,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// The limits of all routes.
+#[derive(Debug)]
+pub(super) struct LimitsByRoute {
+    default: Limits,
+    routes: HashMap<&'static str, RouteLimits>,
+}
+
+impl LimitsByRoute {
+    pub(super) fn new(config: &Config, routes: &[(&'static str, RouteLimits)]) -> Self {
+        let default = Limits { body: config.body_limit, timeout: Some(config.request_timeout.0) };
+        Self { default, routes: routes.iter().copied().collect() }
+    }
+
+    pub(super) fn of(&self, route: Option<&MatchedPath>) -> Limits {
+        let limits = route.and_then(|route| self.routes.get(route.as_str())).copied().unwrap_or_default();
+        Limits {
+            body: limits.body.unwrap_or(self.default.body),
+            timeout: limits.timeout.unwrap_or(self.default.timeout),
+        }
+    }
+}
+
+/// The first of these that the router has no route for.
+pub(crate) async fn unknown_route(
+    routes: &Router,
+    limits: &[(&'static str, RouteLimits)],
+) -> Option<&'static str> {
+    let revealing = routes.clone().layer(Reveal);
+    for (route, _) in limits {
+        let Ok(request) = Request::get(*route).body(Body::empty()) else { return Some(route) };
+        let Ok(response) = revealing.clone().oneshot(request).await;
+        if response.extensions().get::<MatchedPath>().is_none_or(|matched| matched.as_str() != *route) {
+            return Some(route);
+        }
+    }
+    None
+}
+
+/// Answers with the route that matched, in place of its handler.
+#[derive(Clone)]
+struct Reveal;
+
+impl<S> Layer<S> for Reveal {
+    type Service = Self;
+
+    fn layer(&self, _handler: S) -> Self {
+        Self
+    }
+}
+
+impl Service<Request> for Reveal {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let mut response = Response::new(Body::empty());
+        if let Some(route) = request.extensions().get::<MatchedPath>() {
+            response.extensions_mut().insert(route.clone());
+        }
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,246 @@
+//! The phase that the process is in, shared by all, and the handle that long streams and background work get of it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use prometheus::IntCounter;
+use tokio::sync::watch;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use crate::metrics::Metrics;
+
+/// Where the process is in its life; `lib.rs` draws the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// The listener is bound but not served.
+    Starting,
+    /// All is well.
+    Serving,
+    /// Received SIGTERM: unready, still accepting, clients are told to go elsewhere.
+    Draining,
+    /// The listener is closed; what is left gets its response.
+    Closing,
+    /// Nothing is served any more.
+    Stopped,
+}
+
+impl Phase {
+    /// All phases in their order.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Serving, Self::Draining, Self::Closing, Self::Stopped];
+
+    /// The phase as logs and metrics write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Closing => "closing",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The phase, shared: read by everyone, moved on by [`crate::shutdown`] alone. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Lifecycle(Arc<Shared>);
+
+struct Shared {
+    // Twice, because a watch can be waited for and an atomic can be read without a lock.
+    now: AtomicU8,
+    phase: watch::Sender<Phase>,
+    draining_since: OnceLock<Instant>,
+    requests: Arrivals,
+    connections: Arrivals,
+    open: TaskTracker,
+    tasks: TaskTracker,
+    workers: TaskTracker,
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lifecycle").field(&self.phase()).finish()
+    }
+}
+
+impl Lifecycle {
+    /// A process that is starting, whose phase and arrivals are among the metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        let counters = |name, help| Arrivals {
+            by_phase: metrics.counters(name, help, "phase", &Phase::ALL.map(Phase::name)),
+            last: AtomicU64::new(NEVER),
+        };
+        let lifecycle = Self(Arc::new(Shared {
+            now: AtomicU8::new(Phase::Starting as u8),
+            phase: watch::Sender::new(Phase::Starting),
+            draining_since: OnceLock::new(),
+            requests: counters("lifecycle_requests_total", "Requests that arrived, by lifecycle phase."),
+            connections: counters("lifecycle_connections_total", "Connections accepted, by lifecycle phase."),
+            open: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            workers: TaskTracker::new(),
+        }));
+        let phases = metrics.gauges(
+            "lifecycle_phase",
+            "1 for the phase that the process is in.",
+            "phase",
+            &Phase::ALL.map(Phase::name),
+        );
+        let watched = lifecycle.clone();
+        metrics.on_scrape(move || {
+            for (gauge, phase) in phases.iter().zip(Phase::ALL) {
+                gauge.set((watched.phase() == phase).into());
+            }
+        });
+        lifecycle
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.0.now.load(Ordering::Acquire))]
+    }
+
+    /// Moves on to a later phase; an earlier one is not returned to.
+    pub fn enter(&self, phase: Phase) {
+        if phase >= Phase::Draining {
+            self.0.draining_since.get_or_init(Instant::now);
+        }
+        self.0.now.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.phase.send_if_modified(|now| std::mem::replace(now, phase.max(*now)) < phase);
+    }
+
+    /// Waits until this phase, or a later one, has begun.
+    pub fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
+        let mut phases = self.0.phase.subscribe();
+        async move {
+            // An error means that the sender is gone, and with it the process' life.
+            let _ = phases.wait_for(|now| *now >= phase).await;
+        }
+    }
+
+    /// The handle for long streams and background work.
+    pub fn drain(&self) -> Drain {
+        Drain(self.clone())
+    }
+
+    /// Makes the drain wait until the token is dropped.
+    pub(crate) fn connection(&self) -> TaskTrackerToken {
+        self.0.open.token()
+    }
+
+    /// Counts a request by the phase it arrives in.
+    pub(crate) fn count_request(&self) {
+        self.count(&self.0.requests);
+    }
+
+    /// Counts a connection by the phase it arrives in.
+    pub(crate) fn count_connection(&self) {
+        self.count(&self.0.connections);
+    }
+
+    fn count(&self, arrivals: &Arrivals) {
+        let phase = self.phase();
+        arrivals.by_phase[phase as usize].inc();
+        if phase >= Phase::Draining
+            && let Some(since) = self.0.draining_since.get()
+        {
+            arrivals.last.store(millis(since.elapsed()), Ordering::Relaxed);
+        }
+    }
+
+    /// The requests that have arrived.
+    pub(crate) fn requests(&self) -> &Arrivals {
+        &self.0.requests
+    }
+
+    /// The connections that have arrived.
+    pub(crate) fn connections(&self) -> &Arrivals {
+        &self.0.connections
+    }
+
+    /// The tokens of [`Lifecycle::connection`].
+    pub(crate) fn open(&self) -> &TaskTracker {
+        &self.0.open
+    }
+
+    /// What [`Drain::spawn`] runs.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    /// What [`Drain::spawn_worker`] runs.
+    pub(crate) fn workers(&self) -> &TaskTracker {
+        &self.0.workers
+    }
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// What arrived, by phase, and when the last of it came.
+pub(crate) struct Arrivals {
+    by_phase: Vec<IntCounter>,
+    // Milliseconds since draining began.
+    last: AtomicU64,
+}
+
+impl Arrivals {
+    /// How many came in this phase.
+    pub(crate) fn during(&self, phase: Phase) -> u64 {
+        self.by_phase[phase as usize].get()
+    }
+
+    /// Milliseconds from the beginning of the drain to the last one that came in it.
+    pub(crate) fn last_ms(&self) -> Option<u64> {
+        Some(self.last.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
+    }
+}
+
+/// Tells a long stream or background work when to finish, and makes the process wait for it.
+#[derive(Debug, Clone)]
+pub struct Drain(Lifecycle);
+
+impl Drain {
+    /// Resolves when the drain has started: the process received SIGTERM and is unready.
+    pub async fn started(&self) {
+        self.0.reached(Phase::Draining).await;
+    }
+
+    /// Whether the drain has started.
+    pub fn is_draining(&self) -> bool {
+        self.0.phase() >= Phase::Draining
+    }
+
+    /// Resolves when the last request has been answered, or was aborted: no more work will come.
+    pub async fn stopped(&self) {
+        self.0.reached(Phase::Stopped).await;
+    }
+
+    /// Runs a task that the drain waits for; it should end soon after [`Drain::started`], and is aborted when the
+    /// drain timeout is over.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.0.reached(Phase::Stopped);
+        self.0.0.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stopped => {}
+            }
+        });
+    }
+
+    /// Runs a worker that the process waits for after the drain, such as one that ships what the last requests
+    /// made; it should end soon after [`Drain::stopped`], and has half of the flush timeout for it.
+    pub fn spawn_worker(&self, worker: impl Future<Output = ()> + Send + 'static) {
+        self.0.0.workers.spawn(worker);
+    }
+}
+
+/// Whole milliseconds, as logs write durations.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

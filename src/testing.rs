@@ -1,0 +1,87 @@
+//! For tests: a service without sockets and signals, whose routers are asked with `oneshot`; and its docs.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::{
+    Build, admin, app,
+    config::{LoadedConfig, Variable, Variables},
+    health::Health,
+    lifecycle::{Lifecycle, Phase},
+    metrics::Metrics,
+    service::{App, Service, StartError},
+    telemetry::LogHandle,
+};
+
+/// A service that has started.
+#[derive(Debug)]
+pub struct Started {
+    /// What its port answers.
+    pub router: Router,
+    /// What the admin port answers.
+    pub admin: Router,
+    /// Its checks.
+    pub health: Health,
+    lifecycle: Lifecycle,
+}
+
+impl Started {
+    /// Moves the lifecycle on to a later phase, such as [`Phase::Draining`].
+    pub fn enter(&self, phase: Phase) {
+        self.lifecycle.enter(phase);
+    }
+}
+
+/// Starts a service with these variables and no others; fails with everything that is wrong with them, or as the
+/// service's start does.
+pub async fn start<V, F>(
+    vars: &[(&str, &str)],
+    start: impl FnOnce(App<V>) -> F,
+) -> Result<Started, StartError>
+where
+    V: Variables,
+    F: Future<Output = Result<Service, StartError>>,
+{
+    let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
+    let LoadedConfig { config, variables, .. } = LoadedConfig::from_vars(vars)?;
+    let metrics = Metrics::new();
+    let lifecycle = Lifecycle::new(&metrics);
+    let health = Health::new(&lifecycle);
+    health.export(&metrics);
+    let log = LogHandle::new(config.log.clone());
+    let app = App {
+        build: Build { name: "test", version: "0.0.0", revision: "unknown" },
+        config: Arc::new(config),
+        variables: Arc::new(variables),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        drain: lifecycle.drain(),
+    };
+    let config = app.config.clone();
+    let service = start(app).await?;
+    let router =
+        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
+    lifecycle.enter(Phase::Serving);
+    let admin = admin::router(&health, &metrics, &log);
+    Ok(Started { router, admin, health, lifecycle })
+}
+
+/// Requires that a text has the table's row of each variable of this set, and no row of another variable; says which
+/// it lacks or has too much.
+///
+/// # Panics
+/// When it has not.
+pub fn assert_documented<V: Variables>(text: &str) {
+    let rows: Vec<String> = V::LIST.iter().map(Variable::row).collect();
+    let found: Vec<&str> = text.lines().filter(|line| line.starts_with("| `APP_")).collect();
+    let missing: String =
+        rows.iter().filter(|row| !found.contains(&row.as_str())).map(|row| format!("{row}\n")).collect();
+    assert!(missing.is_empty(), "is missing:\n{missing}");
+    let extra: String = found
+        .iter()
+        .filter(|row| !rows.iter().any(|known| known == *row))
+        .map(|row| format!("{row}\n"))
+        .collect();
+    assert!(extra.is_empty(), "is too much:\n{extra}");
+}
