@@ -24,8 +24,10 @@ use crate::{
 /// A service's program: what `main` runs. `V` are the service's own variables.
 pub struct Program<V> {
     build: Build,
-    tracing: Box<dyn FnOnce(&V) -> Vec<TracingLayer>>,
+    tracing: TracingLayers<V>,
 }
+
+type TracingLayers<V> = Box<dyn FnOnce(&V) -> Vec<TracingLayer>>;
 
 impl<V: Variables> Program<V> {
     /// The program of this build; [`build!`](crate::build) tells which.

@@ -3,6 +3,9 @@
 mod activity;
 mod connection;
 mod connections;
+mod http1;
+mod http2;
+mod requests;
 mod stream;
 
 use std::{

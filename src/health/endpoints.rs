@@ -1,0 +1,140 @@
+//! What `/livez`, `/readyz` and `/startupz` answer: terse on the service's port, in full on the admin port.
+
+use std::fmt;
+
+use axum::{
+    Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+
+use super::{Check, Endpoint, Health, Severity};
+use crate::error::Problem;
+
+/// What an endpoint answers.
+pub(super) struct Report {
+    pub(super) endpoint: Endpoint,
+    pub(super) lines: Vec<Line>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Line {
+    name: &'static str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Degraded,
+    Failed,
+}
+
+impl Line {
+    pub(super) fn of(check: &Check) -> Self {
+        let reason = check.outcome().err();
+        let status = match (&reason, check.severity) {
+            (None, _) => Status::Ok,
+            (Some(_), Severity::Degraded) => Status::Degraded,
+            (Some(_), Severity::Critical) => Status::Failed,
+        };
+        Self { name: check.name, status, reason }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mark, word) = match self.status {
+            Status::Ok => return write!(f, "[+]{} ok", self.name),
+            Status::Degraded => ("[~]", "degraded"),
+            Status::Failed => ("[-]", "failed"),
+        };
+        write!(f, "{mark}{} {word}: {}", self.name, self.reason.as_deref().unwrap_or("reason withheld"))
+    }
+}
+
+impl Report {
+    fn passes(&self) -> bool {
+        self.lines.iter().all(|line| line.status != Status::Failed)
+    }
+
+    fn withhold_reasons(mut self) -> Self {
+        for line in &mut self.lines {
+            line.reason = None;
+        }
+        self
+    }
+
+    fn respond(&self, verbose: bool, json: bool) -> Response {
+        let status = if self.passes() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let uncached = [(header::CACHE_CONTROL, "no-store")];
+        if json {
+            let word = if self.passes() { Status::Ok } else { Status::Failed };
+            let body = serde_json::json!({ "status": word, "checks": self.lines });
+            return (status, uncached, axum::Json(body)).into_response();
+        }
+        let body = if verbose || !self.passes() {
+            let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+            let verdict = if self.passes() { "passed" } else { "failed" };
+            format!("{lines}{} check {verdict}\n", self.endpoint.name())
+        } else {
+            "ok\n".to_owned()
+        };
+        (status, uncached, body).into_response()
+    }
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("application/json")
+}
+
+/// `/livez` and `/readyz` for the service's port: no parameters, and no reasons.
+pub(crate) fn public_router(health: &Health) -> Router {
+    [Endpoint::Livez, Endpoint::Readyz].into_iter().fold(Router::new(), |router, endpoint| {
+        let health = health.clone();
+        let handler =
+            async move || health.report(endpoint, |_| true).withhold_reasons().respond(false, false);
+        router.route(&format!("/{}", endpoint.name()), get(handler))
+    })
+}
+
+/// `/livez`, `/readyz` and `/startupz` in full, and each check under them, for the admin port.
+pub(crate) fn router(health: &Health) -> Router {
+    Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
+        let routes = Router::new()
+            .route("/", get(all))
+            .route("/{check}", get(one))
+            .with_state((health.clone(), endpoint));
+        router.nest(&format!("/{}", endpoint.name()), routes)
+    })
+}
+
+async fn all(
+    State((health, endpoint)): State<(Health, Endpoint)>,
+    Query(parameters): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let excluded = |name: &str| parameters.iter().any(|(key, value)| key == "exclude" && value == name);
+    let verbose = parameters.iter().any(|(key, _)| key == "verbose");
+    health.report(endpoint, |name| !excluded(name)).respond(verbose, wants_json(&headers))
+}
+
+async fn one(
+    State((health, endpoint)): State<(Health, Endpoint)>,
+    Path(check): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let report = health.report(endpoint, |name| name == check);
+    if report.lines.is_empty() {
+        let detail = format!("{} has no check called {check:?}", endpoint.name());
+        return Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+    }
+    report.respond(false, wants_json(&headers))
+}

@@ -1,0 +1,99 @@
+//! An HTTP/1 connection: its deadlines, its part in the drain, and a close that destroys no response.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::http::StatusCode;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
+
+use super::{CloseReason, LINGER, Shared, activity::Deadline, requests::ConnectionService, stream::Stream};
+use crate::{
+    error::{self, Problem},
+    lifecycle::Phase,
+};
+
+/// Serves it to its end.
+pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
+    let activity = stream.activity().clone();
+    let mut connection = http1::Builder::new()
+        // Its clock would also run between requests; ours tells the two apart.
+        .header_read_timeout(None)
+        // A client that has sent its request may close its side and still be owed the response.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
+        .with_upgrades();
+    let timer = pin!(sleep(shared.limits.idle));
+    let mut deadline = Deadline::new(&activity, timer);
+    let expired = poll_fn(|cx| deadline.poll_expired(cx));
+    let end = tokio::select! {
+        biased;
+        result = &mut connection => if result.is_ok() { CloseReason::Done } else { CloseReason::Failed },
+        end = expired => end,
+        () = shared.lifecycle.reached(Phase::Stopped) => {
+            if activity.is_idle() { CloseReason::IdleAtDeadline } else { CloseReason::Aborted }
+        }
+    };
+    match end {
+        CloseReason::Idle => {
+            Pin::new(&mut connection).graceful_shutdown();
+            Box::pin(linger(shared, connection)).await;
+        }
+        CloseReason::IdleAtDeadline => {
+            Pin::new(&mut connection).graceful_shutdown();
+            // Once is enough to close our side, and there is no time for more.
+            let _ = timeout(Duration::ZERO, &mut connection).await;
+        }
+        CloseReason::Done => {
+            return if connection.into_parts().is_some() { end } else { CloseReason::Upgraded };
+        }
+        CloseReason::Head => {
+            Box::pin(linger(shared, lingering_close(connection.into_parts(), head_timed_out()))).await
+        }
+        CloseReason::Failed => {
+            Box::pin(linger(shared, lingering_close(connection.into_parts(), String::new()))).await
+        }
+        _ => {}
+    }
+    end
+}
+
+/// The response to a client that takes too long over the head of a request.
+fn head_timed_out() -> String {
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "the head of the request did not arrive in time");
+    let body = problem.to_json();
+    let length = body.len();
+    let kind = error::CONTENT_TYPE;
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+}
+
+/// Sends a last response, and closes without destroying it.
+async fn lingering_close<S>(
+    parts: Option<http1::Parts<TokioIo<Box<Stream>>, S>>,
+    response: String,
+) -> io::Result<()> {
+    let Some(parts) = parts else { return Ok(()) };
+    let mut stream = parts.io.into_inner();
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Gives a lingering close the time that it may take: the peer may be gone, or never close its side.
+async fn linger(shared: &Shared, closing: impl Future) {
+    tokio::select! {
+        _ = timeout(LINGER, closing) => {}
+        () = shared.lifecycle.reached(Phase::Stopped) => {}
+    }
+}

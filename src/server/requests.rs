@@ -1,0 +1,172 @@
+//! The requests of one connection: each is counted, and in flight until the last byte of its response.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderValue, Response, StatusCode, Version, header},
+    routing::future::RouteFuture,
+};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::activity::Activity;
+
+/// The router as hyper calls it: counts each request, and keeps it in flight until its response is sent.
+#[derive(Debug)]
+pub(super) struct ConnectionService {
+    // Each connection has its own, in a cell, because to clone it for each request is an atomic operation on
+    // memory that all threads share.
+    router: RefCell<Router>,
+    activity: Arc<Activity>,
+}
+
+impl ConnectionService {
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+        Self { router: RefCell::new(activity.shared.router.clone()), activity: activity.clone() }
+    }
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> ResponseFuture {
+        let shared = &self.activity.shared;
+        shared.lifecycle.count_request();
+        let version = request.version();
+        let http1 = version <= Version::HTTP_11;
+        let has_body = !request.body().is_end_stream();
+        let request = request.map(|body| match has_body && http1 {
+            true => Body::new(RequestBody { body, activity: self.activity.clone() }),
+            false => Body::new(body),
+        });
+        ResponseFuture {
+            in_flight: Some(InFlightGuard::new(&self.activity, has_body)),
+            version,
+            future: self.router.borrow_mut().call(request),
+        }
+    }
+}
+
+/// A request in flight, from its head to the last byte of its response.
+#[derive(Debug)]
+struct InFlightGuard(Arc<Activity>);
+
+impl InFlightGuard {
+    fn new(activity: &Arc<Activity>, has_body: bool) -> Self {
+        activity.request_began(has_body);
+        Self(activity.clone())
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+pin_project! {
+    /// The body of an HTTP/1 request, which says when it has been read.
+    struct RequestBody {
+        #[pin]
+        body: Incoming,
+        activity: Arc<Activity>,
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.activity.body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
+    /// A response on its way.
+    pub(super) struct ResponseFuture {
+        #[pin]
+        future: RouteFuture<Infallible>,
+        in_flight: Option<InFlightGuard>,
+        version: Version,
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.future.poll(cx));
+        let in_flight = this.in_flight.take();
+        let is_last = in_flight.as_ref().is_some_and(|InFlightGuard(activity)| {
+            // hyper closes when it would have to read a body to its end that the handler left unread.
+            activity.is_body_unread() || activity.shared.is_last_response()
+        });
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_last && !upgrade && *this.version <= Version::HTTP_11 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
+            *response.version_mut() = *this.version;
+        }
+        Poll::Ready(Ok(response.map(|body| ResponseBody { body, in_flight })))
+    }
+}
+
+pin_project! {
+    /// A body that keeps its request in flight.
+    #[derive(Debug)]
+    pub(super) struct ResponseBody {
+        #[pin]
+        body: Body,
+        in_flight: Option<InFlightGuard>,
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
