@@ -112,8 +112,11 @@ fn is_scalar(before: &str, after: &str) -> bool {
         (left, stands) = ("", !key.contains(char::is_whitespace));
     }
     let (word, rest) = after.split_once(' ').unwrap_or((after, ""));
-    let whole =
-        word.is_empty() || (word.len() > 1 && word.starts_with(['/', ':', '.', '@']) && !word.contains('='));
+    let whole = word.is_empty()
+        || (word.len() > 1
+            && word.starts_with(['/', ':', '.', '@'])
+            && !word.contains('=')
+            && !word.starts_with(".kubernetes.io"));
     stands && left.is_empty() && whole && (rest.is_empty() || rest.trim_start().starts_with('#'))
 }
 
