@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check bench rollout rollout-compare e2e image image-run image-test \
+.PHONY: help run test tools lint check rename update-engine api bench rollout rollout-compare e2e image image-run image-test \
 	deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -25,6 +25,12 @@ lint: ## format, clippy, docs, dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
 check: lint test ## all that has to hold before a commit
+rename: ## give the service its name, everywhere: NAME=orders
+	cargo run --quiet --package xtask -- rename "$(NAME)"
+update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md
+	cargo run --quiet --locked --manifest-path "$(FROM)/xtask/Cargo.toml" --target-dir target -- update-engine "$(FROM)"
+api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
+	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
 bench: ## what the service costs against bare axum
 	cargo bench --bench against_axum
 
