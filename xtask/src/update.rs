@@ -120,7 +120,7 @@ fn difference(old: &EngineLock, new: &EngineLock) -> String {
     match added + removed + changed {
         0 => format!("The engine is landfall {} already.\n", new.version),
         _ => format!(
-            "The engine was landfall {} and is {} now: {changed} files changed, {added} added, {removed} removed.\n",
+            "The engine was landfall {} and is {} now: {changed} changed, {added} added, {removed} removed.\n",
             old.version, new.version
         ),
     }
