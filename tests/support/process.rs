@@ -1,7 +1,7 @@
 //! The binary under test: started on free ports, read by its log, asked by its admin port, ended by signals.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -42,6 +42,12 @@ impl Setup {
     /// Sets a variable of its environment.
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
+        self
+    }
+
+    /// Says where its stderr goes; what is piped is in the [`Exit`].
+    pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
+        self.0.stderr(stderr);
         self
     }
 
@@ -123,6 +129,8 @@ pub(crate) struct Exit {
     pub(crate) report: Value,
     /// All that it logged.
     pub(crate) log: Vec<Value>,
+    /// What it wrote to stderr, if that was piped; no more than a pipe holds.
+    pub(crate) stderr: String,
     /// When it ended.
     pub(crate) at: Instant,
 }
@@ -210,8 +218,12 @@ impl Process {
         let at = lines.ended.expect("waited for");
         drop(lines);
         let code = self.child.wait().expect("it is our child").code();
+        let mut stderr = String::new();
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_string(&mut stderr).expect("it is text");
+        }
         let report = log.iter().rfind(|line| says(line, "stopped")).cloned().unwrap_or_default();
-        Exit { code, report, log, at }
+        Exit { code, report, log, stderr, at }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
 //! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
-//! start, a background task when the drain has started, a worker after the last response, and the clean-up.
+//! start, a background task when the drain has started, a worker after the last response, and the clean-up;
+//! `TESTBED_SPANS` adds a tracing layer.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -21,6 +22,7 @@ use landfall::{
     App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
     config::{HumanDuration, Secret},
     error::Json,
+    trace,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -28,13 +30,32 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
-use tracing::info;
+use tracing::{
+    info,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, Registry, layer::Context};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;
     let build = Build { name: "testbed", version: env!("CARGO_PKG_VERSION"), revision: "unknown" };
-    Ok(Program::new(build).run(signals, start).await)
+    let program = Program::new(build);
+    Ok(match env::var_os("TESTBED_SPANS") {
+        None => program.run(signals, start).await,
+        Some(_) => program.with_tracing(|_: &Variables| vec![Box::new(Spans)]).run(signals, start).await,
+    })
+}
+
+/// Prints the ids of each request's span to stderr, as an exporter would send them.
+struct Spans;
+
+impl Layer<Registry> for Spans {
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, Registry>) {
+        if let (Some(context), "request") = (trace::current(), span.metadata().name()) {
+            eprintln!("{context} {:016x}", context.span_id);
+        }
+    }
 }
 
 landfall::variables! {
