@@ -173,8 +173,14 @@ impl<V: Variables> Reader<V> {
         }
     }
 
-    /// What has no default has to be there, be it wrong.
+    /// What has no default has to be there, be it wrong; and each variable has one meaning.
     fn require(&mut self) {
+        for variable in V::LIST {
+            if Config::LIST.iter().any(|engines| engines.field == variable.field) {
+                let expected = "a name that the engine does not use; the service declares it too".to_owned();
+                self.errors.push(ConfigError { variable: variable.name(), expected, found: None });
+            }
+        }
         for variable in list::<V>().filter(|variable| variable.required) {
             if !self.sources.contains_key(variable.field) {
                 self.errors.push(ConfigError {
