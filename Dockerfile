@@ -4,7 +4,7 @@ WORKDIR /src
 COPY . .
 ARG TARGETARCH
 ARG REVISION
-# Dependencies are kept in the mounts: only the service's own code is built again. Cargo goes by file times, and
+# Dependencies are kept in the mounts: only the engine and the service are built again. Cargo goes by file times, and
 # what another checkout left in the mount may be younger than these sources, hence the touch. RUSTFLAGS would reach
 # build scripts and proc macros too, which can't be static, were it not for --target.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -14,24 +14,26 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
       arm64) target=aarch64-unknown-linux-gnu ;; \
       *) echo "TARGETARCH is '$TARGETARCH': expected amd64 or arm64" >&2; exit 1 ;; \
     esac \
-    && find build.rs src -type f -exec touch {} + \
+    && find src service -type f -exec touch {} + \
     && RUSTFLAGS="-C target-feature=+crt-static" \
-       cargo build --release --locked --target "$target" --package landfall --bin landfall \
-    && install -m 0555 "target/$target/release/landfall" /landfall
+       cargo build --release --locked --target "$target" \
+    && install -m 0555 "target/$target/release/$(scripts/name.sh)" /service
 
 FROM gcr.io/distroless/static-debian12:nonroot
-COPY --from=build /landfall /landfall
+COPY --from=build /service /service
 WORKDIR /
 USER 10001:10001
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # Two failures make it unhealthy, within 5 s: before the default drain delay is over.
-HEALTHCHECK --interval=2s --timeout=3s --start-period=60s --retries=2 CMD ["/landfall", "healthcheck"]
-ENTRYPOINT ["/landfall"]
+HEALTHCHECK --interval=2s --timeout=3s --start-period=60s --retries=2 CMD ["/service", "healthcheck"]
+ENTRYPOINT ["/service"]
+# The Makefile says what the image is called.
+ARG NAME
 ARG VERSION
 ARG REVISION
 ARG SOURCE
-LABEL org.opencontainers.image.title="landfall" \
+LABEL org.opencontainers.image.title="$NAME" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE" \

@@ -1,5 +1,6 @@
+NAME := $(shell scripts/name.sh)
 OVERLAY ?= local
-IMAGE ?= landfall:local
+IMAGE ?= $(NAME):local
 DOCKER ?= docker
 ROLLOUT_ARGS ?=
 
@@ -27,18 +28,20 @@ check: lint test ## all that has to hold before a commit
 bench: ## what the service costs against bare axum
 	cargo bench --bench against_axum
 
-ROLLOUT = cargo build --quiet --release --package landfall --package rollout --bin landfall --bin rollout && target/release/rollout
+ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
+BINARY = --binary target/release/$(NAME)
 
 rollout: ## replace real processes under load, with production's timings
-	$(ROLLOUT) local --overlay k8s/overlays/production $(ROLLOUT_ARGS)
+	$(ROLLOUT) local $(BINARY) --overlay k8s/overlays/production $(ROLLOUT_ARGS)
 rollout-compare: ## the same beside what people usually write
-	$(ROLLOUT) local --compare $(ROLLOUT_ARGS)
+	$(ROLLOUT) local $(BINARY) --compare $(ROLLOUT_ARGS)
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
 	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
 
 image: ## build the image
-	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse --short=12 HEAD) \
-	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) .
+	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg NAME=$(NAME) \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' service/Cargo.toml) \
+	  --build-arg REVISION=$$(git rev-parse --short=12 HEAD) .
 image-run: ## run it on 8080 and 9090 of this machine
 	$(DOCKER) run --rm --interactive --tty --read-only --cap-drop ALL --security-opt no-new-privileges \
 	  --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
@@ -52,8 +55,8 @@ diff: ## what a deploy would change
 undeploy: ## remove an overlay with its namespace
 	kubectl delete -k k8s/overlays/$(OVERLAY) --ignore-not-found
 rollback: ## go back to the revision before
-	kubectl -n $(NAMESPACE) rollout undo deployment/landfall
-	kubectl -n $(NAMESPACE) rollout status deployment/landfall --timeout=15m
+	kubectl -n $(NAMESPACE) rollout undo deployment/$(NAME)
+	kubectl -n $(NAMESPACE) rollout status deployment/$(NAME) --timeout=15m
 promote: ## blue-green: switch to the other colour
 	k8s/promote.sh $(OVERLAY)
 canary: ## give the canary a share of the traffic: WEIGHT=0..100

@@ -1,4 +1,4 @@
-"""Tests the built image as people run it: IMAGE=landfall:0.1.0 python3 image/test.py
+"""Tests the built image as people run it: IMAGE=registry.example.com/image:tag python3 image/test.py
 
 Needs a Docker engine that shares this machine's loopback and files; DOCKER names the client. Prints what it
 measures.
@@ -47,6 +47,10 @@ def docker(*args, check=True):
 
 def inspect(kind, name):
     return json.loads(docker(kind, "inspect", name).stdout)[0]
+
+
+def labels():
+    return {name.rpartition(".")[2]: value for name, value in inspect("image", IMAGE)["Config"]["Labels"].items()}
 
 
 def eventually(what, holds, within):
@@ -146,7 +150,7 @@ class Image(unittest.TestCase):
 
     def test_adds_nothing_but_the_binary_to_its_base(self):
         base = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[-1]
-        self.assertEqual(set(self.files) - set(files_in(base)), {"landfall"})
+        self.assertEqual(set(self.files) - set(files_in(base)), {"service"})
 
     def test_has_no_shell(self):
         shells = [name for name in self.files if re.fullmatch(r"(.*/)?(\w*sh|busybox)", name)]
@@ -172,8 +176,8 @@ class Image(unittest.TestCase):
     def test_runs_the_binary_itself_as_a_user_above_10000(self):
         self.assertRegex(self.config["User"], r"^\d{5,}:\d{5,}$")
         self.assertGreater(int(self.config["User"].split(":")[0]), 10_000)
-        self.assertEqual(self.config["Entrypoint"], ["/landfall"])
-        self.assertEqual(self.config["Healthcheck"]["Test"], ["CMD", "/landfall", "healthcheck"])
+        self.assertEqual(self.config["Entrypoint"], ["/service"])
+        self.assertEqual(self.config["Healthcheck"]["Test"], ["CMD", "/service", "healthcheck"])
         self.assertEqual(self.config["StopSignal"], "SIGTERM")
 
     def test_exposes_the_ports_that_the_code_listens_on(self):
@@ -184,8 +188,8 @@ class Image(unittest.TestCase):
 
     def test_is_labelled_with_the_version_and_revision_that_the_binary_tells(self):
         told = docker("run", "--rm", *HARDENED, IMAGE, "--version").stdout.decode().strip()
-        label = {name.rpartition(".")[2]: value for name, value in self.config["Labels"].items()}
-        self.assertEqual(told, f"landfall {label['version']} ({label['revision']})")
+        label = labels()
+        self.assertEqual(told, f"{label['title']} {label['version']} ({label['revision']})")
         self.assertIn("source", label)
 
     def test_dockerfile_passes_hadolint(self):
@@ -221,7 +225,7 @@ class Run(unittest.TestCase):
 
     def test_answers_on_both_ports(self):
         with Container() as container:
-            self.assertEqual(json.loads(container.get("/")[1])["name"], "landfall")
+            self.assertEqual(json.loads(container.get("/")[1])["name"], labels()["title"])
             self.assertEqual(container.greet(), 201)
             self.assertEqual(container.get("/readyz")[0], 200)
             for path in ["/livez", "/readyz", "/startupz", "/metrics"]:
@@ -246,7 +250,7 @@ class Run(unittest.TestCase):
             with Container(mount, "--env=APP_API_TOKEN_FILE=/run/secrets/token") as container:
                 self.assertEqual(container.greet(), 401)
                 self.assertEqual(container.greet({"authorization": f"Bearer {secret}"}), 201)
-                shown = docker("exec", container.id, "/landfall", "config").stdout.decode()
+                shown = docker("exec", container.id, "/service", "config").stdout.decode()
                 self.assertIn("file /run/secrets/token", shown)
                 self.assertNotIn(secret, shown + container.log() + json.dumps(container.about()))
 

@@ -27,7 +27,7 @@ use crate::variables::Variables;
 
 /// What the handlers share.
 #[derive(Debug)]
-struct Greeter {
+struct AppState {
     about: About,
     variables: Arc<Variables>,
     greetings: IntCounter,
@@ -36,25 +36,25 @@ struct Greeter {
 
 /// Builds the service: connect to what it needs here. The pod is not ready until this returns.
 pub(crate) async fn start(app: App<Variables>) -> Result<Service, StartError> {
-    let greeter = Greeter {
+    let state = AppState {
         about: About::of(&app),
         greetings: app.metrics.counter("greetings_total", "Greetings made."),
         variables: app.variables,
         drain: app.drain,
     };
-    Ok(Service::new(router(Arc::new(greeter))))
+    Ok(Service::new(router(Arc::new(state))))
 }
 
-fn router(greeter: Arc<Greeter>) -> Router {
+fn router(state: Arc<AppState>) -> Router {
     let writing = Router::new()
         .route("/greetings", post(greet))
-        .route_layer(middleware::from_fn_with_state(greeter.clone(), require_token));
+        .route_layer(middleware::from_fn_with_state(state.clone(), require_token));
     Router::new()
         .route("/", get(about))
         .route("/greetings", get(count))
         .route("/ticks", get(ticks))
         .merge(writing)
-        .with_state(greeter)
+        .with_state(state)
 }
 
 /// Which build answers, and where it runs.
@@ -81,8 +81,8 @@ impl About {
     }
 }
 
-async fn about(State(greeter): State<Arc<Greeter>>) -> Response {
-    axum::Json(&greeter.about).into_response()
+async fn about(State(state): State<Arc<AppState>>) -> Response {
+    axum::Json(&state.about).into_response()
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,7 +103,7 @@ struct Greeting {
 }
 
 async fn greet(
-    State(greeter): State<Arc<Greeter>>,
+    State(state): State<Arc<AppState>>,
     Json(guest): Json<Guest>,
 ) -> Result<(StatusCode, Json<Greeting>), Problem> {
     let mut errors = Vec::new();
@@ -118,20 +118,20 @@ async fn greet(
     if !errors.is_empty() {
         return Err(Problem::fields(errors));
     }
-    greeter.greetings.inc();
+    state.greetings.inc();
     let greeting = vec![format!("Hello, {}!", guest.name); guest.times.into()].join(" ");
     Ok((StatusCode::CREATED, Json(Greeting { greeting })))
 }
 
-async fn count(State(greeter): State<Arc<Greeter>>) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "greetings": greeter.greetings.get() }))
+async fn count(State(state): State<Arc<AppState>>) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "greetings": state.greetings.get() }))
 }
 
 /// A tick every second until the drain; then a last event that tells the client to come back elsewhere.
-async fn ticks(State(greeter): State<Arc<Greeter>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn ticks(State(state): State<Arc<AppState>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     const PERIOD: Duration = Duration::from_secs(1);
     let clock = interval_at(Instant::now(), PERIOD);
-    let ticks = stream::unfold(Some((0_u64, clock, greeter.drain.clone())), async |state| {
+    let ticks = stream::unfold(Some((0_u64, clock, state.drain.clone())), async |state| {
         let (tick, mut clock, drain) = state?;
         tokio::select! {
             biased;
@@ -149,8 +149,8 @@ async fn ticks(State(greeter): State<Arc<Greeter>>) -> Sse<impl Stream<Item = Re
     Sse::new(ticks).keep_alive(KeepAlive::default())
 }
 
-async fn require_token(State(greeter): State<Arc<Greeter>>, request: Request, next: Next) -> Response {
-    let Some(token) = &greeter.variables.api_token else { return next.run(request).await };
+async fn require_token(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let Some(token) = &state.variables.api_token else { return next.run(request).await };
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
     if given.ct_eq(token.expose().as_bytes()).into() {

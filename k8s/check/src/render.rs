@@ -17,6 +17,14 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in k8s/").to_path_buf()
 }
 
+/// The service's name, which its objects carry.
+pub fn service() -> String {
+    let manifest = root().join("../service/Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
+    let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    name.expect("a package has a name").to_owned()
+}
+
 /// Every kustomization that is meant to be applied, relative to [`root`]: the base, the overlays, the
 /// combinations of
 /// `tests`, and `gitops`.

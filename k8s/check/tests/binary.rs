@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use manifests::{
     Rendered,
     custom::Custom,
-    render::{kustomize, targets},
+    render::{kustomize, root, targets},
     rendered::Workload,
     units,
 };
@@ -24,15 +24,16 @@ use serde_json::Value;
 type Variables = BTreeMap<String, String>;
 
 /// The service's program, built once.
-fn landfall() -> &'static PathBuf {
+fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--package", "landfall", "--bin", "landfall", "--message-format", "json"])
+            .args(["build", "--locked", "--message-format", "json", "--manifest-path"])
+            .arg(root().join("../service/Cargo.toml"))
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs: it runs this test");
-        assert!(built.status.success(), "landfall does not build");
+        assert!(built.status.success(), "the service does not build");
         let messages = String::from_utf8_lossy(&built.stdout);
         let program = messages
             .lines()
@@ -44,7 +45,7 @@ fn landfall() -> &'static PathBuf {
 
 /// Runs the program with these variables and no others.
 fn run(arguments: &[&str], variables: &Variables) -> Result<String, String> {
-    let output = Command::new(landfall())
+    let output = Command::new(program())
         .args(arguments)
         .env_clear()
         .envs(variables)
@@ -69,7 +70,7 @@ fn variables(rendered: &Rendered, workload: &Workload<'_>) -> Variables {
     let mut all = rendered.environment(workload);
     for variable in workload.container.env.iter().flatten() {
         if variable.value_from.is_some() {
-            all.insert(variable.name.clone(), "landfall-7d4b9c-x2x4z".to_owned());
+            all.insert(variable.name.clone(), "pod-7d4b9c-x2x4z".to_owned());
         }
     }
     for (_, file) in all.iter_mut().filter(|(name, _)| name.ends_with("_FILE")) {
@@ -127,7 +128,7 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let mut child = Command::new(landfall())
+        let mut child = Command::new(program())
             .env_clear()
             .envs([
                 ("APP_HOST", "127.0.0.1"),
@@ -154,7 +155,7 @@ impl Running {
     fn status(address: &str, path: &str) -> u16 {
         let mut stream = TcpStream::connect(address).expect("the service listens");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("10 s are a valid timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: landfall\r\nconnection: close\r\n\r\n")
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .expect("the service reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the service answers");

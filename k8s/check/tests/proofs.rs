@@ -19,11 +19,13 @@ const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
 
 impl Broken {
+    /// The first object of a kind, or `kind/track`: the first whose name ends so.
     fn object(&mut self, id: &str) -> &mut Value {
-        let (kind, name) = id.split_once('/').expect("an id is kind/name");
-        let found = self.0.iter_mut().find(|o| {
-            o["kind"] == kind && o["metadata"]["name"].as_str().is_some_and(|n| n.starts_with(name))
-        });
+        let (kind, end) = id.split_once('/').unwrap_or((id, ""));
+        let found = self
+            .0
+            .iter_mut()
+            .find(|o| o["kind"] == kind && o["metadata"]["name"].as_str().is_some_and(|n| n.ends_with(end)));
         found.unwrap_or_else(|| panic!("there is no {id} to break"))
     }
 
@@ -59,17 +61,17 @@ impl Broken {
 
     /// Sets a field of the service's Deployment, below its pod.
     fn pod(&mut self, at: &str, value: Value) {
-        self.set("Deployment/landfall", &format!("{POD}{at}"), value);
+        self.set("Deployment", &format!("{POD}{at}"), value);
     }
 
     /// Sets a field of the service's container.
     fn container(&mut self, at: &str, value: Value) {
-        self.set("Deployment/landfall", &format!("{CONTAINER}{at}"), value);
+        self.set("Deployment", &format!("{CONTAINER}{at}"), value);
     }
 
     /// Sets a variable of the service's container.
     fn env(&mut self, name: &str, value: &str) {
-        let list = self.object("Deployment/landfall").pointer_mut(&format!("{CONTAINER}/env"));
+        let list = self.object("Deployment").pointer_mut(&format!("{CONTAINER}/env"));
         let list = list.and_then(Value::as_array_mut).expect("the container has variables");
         list.retain(|variable| variable["name"] != name);
         list.push(json!({"name": name, "value": value}));
@@ -90,7 +92,7 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("restricted", PRODUCTION, "root allowed", |b| b.pod("/securityContext/runAsNonRoot", json!(false))),
     ("restricted", PRODUCTION, "no seccomp profile", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/securityContext/seccompProfile")
+        b.cut("Deployment", "/spec/template/spec/securityContext/seccompProfile")
     }),
     ("restricted", PRODUCTION, "the node's network", |b| b.pod("/hostNetwork", json!(true))),
     ("restricted", PRODUCTION, "a directory of the node", |b| {
@@ -100,29 +102,29 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.pod("/securityContext/runAsUser", json!(1000))
     }),
     ("uid-above-10000", PRODUCTION, "no gid", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/securityContext/runAsGroup")
+        b.cut("Deployment", "/spec/template/spec/securityContext/runAsGroup")
     }),
     ("read-only-root", PRODUCTION, "a root that can be written", |b| {
         b.container("/securityContext/readOnlyRootFilesystem", json!(false))
     }),
     ("resources", PRODUCTION, "no memory limit", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/resources/limits/memory")
+        b.cut("Deployment", "/spec/template/spec/containers/0/resources/limits/memory")
     }),
     ("resources", PRODUCTION, "no request of ephemeral storage", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/resources/requests/ephemeral-storage");
+        b.cut("Deployment", "/spec/template/spec/containers/0/resources/requests/ephemeral-storage");
     }),
     ("resources", PRODUCTION, "a limit below its request", |b| {
         b.container("/resources/limits/memory", json!("64Mi"))
     }),
     ("resources", PRODUCTION, "a CPU limit", |b| b.container("/resources/limits/cpu", json!("1"))),
     ("fixed-image", PRODUCTION, "latest", |b| {
-        b.container("/image", json!("registry.example.com/landfall:latest"))
+        b.container("/image", json!("registry.example.com/shop:latest"))
     }),
     ("fixed-image", PRODUCTION, "no tag, and a port that looks like one", |b| {
-        b.container("/image", json!("localhost:5000/landfall"))
+        b.container("/image", json!("localhost:5000/shop"))
     }),
     ("probes", PRODUCTION, "no liveness probe", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/livenessProbe")
+        b.cut("Deployment", "/spec/template/spec/containers/0/livenessProbe")
     }),
     ("probes", PRODUCTION, "readiness that asks for liveness", |b| {
         b.container("/readinessProbe/httpGet/path", json!("/livez"))
@@ -131,7 +133,7 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.container("/livenessProbe/httpGet/port", json!("http"))
     }),
     ("probes", PRODUCTION, "a port that is not declared", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/ports/1")
+        b.cut("Deployment", "/spec/template/spec/containers/0/ports/1")
     }),
     ("hooks", PRODUCTION, "a preStop that needs a shell", |b| {
         b.container("/lifecycle", json!({"preStop": {"exec": {"command": ["sh", "-c", "sleep 10"]}}}));
@@ -140,24 +142,24 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.container("/command", json!(["/bin/sh"]))
     }),
     ("no-service-links", PRODUCTION, "links by default", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/enableServiceLinks")
+        b.cut("Deployment", "/spec/template/spec/enableServiceLinks")
     }),
     ("environment", PRODUCTION, "a variable set twice", |b| b.env("APP_LOG", "debug")),
     ("environment", PRODUCTION, "no drain delay", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/env/1")
+        b.cut("Deployment", "/spec/template/spec/containers/0/env/1")
     }),
-    ("environment", PRODUCTION, "the pod's name as a fixed value", |b| b.env("APP_POD_NAME", "landfall")),
+    ("environment", PRODUCTION, "the pod's name as a fixed value", |b| b.env("APP_POD_NAME", "pod")),
     ("spread", PRODUCTION, "no spread over zones", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/topologySpreadConstraints/0")
+        b.cut("Deployment", "/spec/template/spec/topologySpreadConstraints/0")
     }),
     ("spread", PRODUCTION, "old revisions counted", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/topologySpreadConstraints/1/matchLabelKeys");
+        b.cut("Deployment", "/spec/template/spec/topologySpreadConstraints/1/matchLabelKeys");
     }),
     ("tracks-alike", "tests/canary", "one track without its file of secrets", |b| {
-        b.cut("Deployment/landfall-canary", "/spec/template/spec/volumes");
+        b.cut("Deployment/canary", "/spec/template/spec/volumes");
     }),
     ("grace-covers-drain", PRODUCTION, "Kubernetes' own 30 s", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/terminationGracePeriodSeconds")
+        b.cut("Deployment", "/spec/template/spec/terminationGracePeriodSeconds")
     }),
     ("grace-covers-drain", PRODUCTION, "a sum without a margin", |b| {
         b.pod("/terminationGracePeriodSeconds", json!(108));
@@ -178,13 +180,13 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("delay-covers-lag", "tests/aws", "an ALB that probes slowly", |b| {
         b.set(
-            "Ingress/landfall",
+            "Ingress",
             "/metadata/annotations/alb.ingress.kubernetes.io~1healthcheck-interval-seconds",
             json!("30"),
         );
     }),
     ("delay-covers-lag", "tests/aws", "an ALB that lets go late", |b| {
-        b.cut("Ingress/landfall", "/metadata/annotations/alb.ingress.kubernetes.io~1target-group-attributes");
+        b.cut("Ingress", "/metadata/annotations/alb.ingress.kubernetes.io~1target-group-attributes");
     }),
     ("timeout-covers-keep-alive", PRODUCTION, "a drain shorter than Traefik's keep-alive", |b| {
         b.env("APP_DRAIN_TIMEOUT", "65s")
@@ -193,187 +195,173 @@ const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.env("APP_IDLE_TIMEOUT", "60s")
     }),
     ("timeout-covers-keep-alive", PRODUCTION, "a request longer than the drain", |b| {
-        b.set("ConfigMap/landfall", "/data/APP_REQUEST_TIMEOUT", json!("2m"));
+        b.set("ConfigMap", "/data/APP_REQUEST_TIMEOUT", json!("2m"));
     }),
     ("one-owner-of-replicas", PRODUCTION, "replicas beside the HPA", |b| {
-        b.set("Deployment/landfall", "/spec/replicas", json!(3))
+        b.set("Deployment", "/spec/replicas", json!(3))
     }),
-    ("one-owner-of-replicas", PRODUCTION, "neither", |b| b.drop("HorizontalPodAutoscaler/landfall")),
+    ("one-owner-of-replicas", PRODUCTION, "neither", |b| b.drop("HorizontalPodAutoscaler")),
     ("autoscaler", PRODUCTION, "a target that does not exist", |b| {
-        b.set("HorizontalPodAutoscaler/landfall", "/spec/scaleTargetRef/name", json!("landing"));
+        b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/name", json!("landing"));
     }),
     ("autoscaler", PRODUCTION, "one pod", |b| {
-        b.set("HorizontalPodAutoscaler/landfall", "/spec/minReplicas", json!(1))
+        b.set("HorizontalPodAutoscaler", "/spec/minReplicas", json!(1))
     }),
     ("autoscaler", PRODUCTION, "bounds the wrong way round", |b| {
-        b.set("HorizontalPodAutoscaler/landfall", "/spec/maxReplicas", json!(2))
+        b.set("HorizontalPodAutoscaler", "/spec/maxReplicas", json!(2))
     }),
-    ("autoscaler", PRODUCTION, "no word on memory", |b| {
-        b.cut("HorizontalPodAutoscaler/landfall", "/spec/metrics/1")
-    }),
+    ("autoscaler", PRODUCTION, "no word on memory", |b| b.cut("HorizontalPodAutoscaler", "/spec/metrics/1")),
     ("autoscaler", PRODUCTION, "no behaviour on the way down", |b| {
-        b.cut("HorizontalPodAutoscaler/landfall", "/spec/behavior/scaleDown")
+        b.cut("HorizontalPodAutoscaler", "/spec/behavior/scaleDown")
     }),
     ("autoscaler", "tests/keda", "KEDA's target misspelt", |b| {
-        b.set("ScaledObject/landfall", "/spec/scaleTargetRef/name", json!("landing"))
+        b.set("ScaledObject", "/spec/scaleTargetRef/name", json!("landing"))
     }),
     ("autoscaler", "tests/keda", "KEDA counting another namespace's requests", |b| {
-        b.set("ScaledObject/landfall", "/metadata/namespace", json!("landfall-dev"));
+        b.set("ScaledObject", "/metadata/namespace", json!("another"));
     }),
     ("autoscaler", "tests/keda", "a VPA that acts", |b| {
-        b.set("VerticalPodAutoscaler/landfall", "/spec/updatePolicy/updateMode", json!("Auto"))
+        b.set("VerticalPodAutoscaler", "/spec/updatePolicy/updateMode", json!("Auto"))
     }),
-    ("disruption-budget", PRODUCTION, "none", |b| b.drop("PodDisruptionBudget/landfall")),
+    ("disruption-budget", PRODUCTION, "none", |b| b.drop("PodDisruptionBudget")),
     ("disruption-budget", PRODUCTION, "a budget that blocks every drain", |b| {
-        b.set("PodDisruptionBudget/landfall", "/spec/maxUnavailable", json!(0))
+        b.set("PodDisruptionBudget", "/spec/maxUnavailable", json!(0))
     }),
     ("disruption-budget", PRODUCTION, "as many pods wanted as the HPA may leave", |b| {
-        b.cut("PodDisruptionBudget/landfall", "/spec/maxUnavailable");
-        b.set("PodDisruptionBudget/landfall", "/spec/minAvailable", json!(3));
+        b.cut("PodDisruptionBudget", "/spec/maxUnavailable");
+        b.set("PodDisruptionBudget", "/spec/minAvailable", json!(3));
     }),
     ("disruption-budget", PRODUCTION, "unready pods that block a drain", |b| {
-        b.cut("PodDisruptionBudget/landfall", "/spec/unhealthyPodEvictionPolicy")
+        b.cut("PodDisruptionBudget", "/spec/unhealthyPodEvictionPolicy")
     }),
     ("disruption-budget", PRODUCTION, "a budget for other pods", |b| {
-        b.set("PodDisruptionBudget/landfall", "/spec/selector/matchLabels", json!({"app": "landing"}));
+        b.set("PodDisruptionBudget", "/spec/selector/matchLabels", json!({"app": "landing"}));
     }),
     ("rollout-proceeds", PRODUCTION, "no surge", |b| {
-        b.set("Deployment/landfall", "/spec/strategy/rollingUpdate/maxSurge", json!(0))
+        b.set("Deployment", "/spec/strategy/rollingUpdate/maxSurge", json!(0))
     }),
     ("rollout-proceeds", PRODUCTION, "pods taken away first", |b| {
-        b.set("Deployment/landfall", "/spec/strategy/rollingUpdate/maxUnavailable", json!(1))
+        b.set("Deployment", "/spec/strategy/rollingUpdate/maxUnavailable", json!(1))
     }),
     ("rollout-proceeds", PRODUCTION, "everything stopped first", |b| {
-        b.set("Deployment/landfall", "/spec/strategy", json!({"type": "Recreate"}))
+        b.set("Deployment", "/spec/strategy", json!({"type": "Recreate"}))
     }),
     ("rollout-proceeds", PRODUCTION, "a deadline shorter than the start", |b| {
-        b.set("Deployment/landfall", "/spec/progressDeadlineSeconds", json!(60))
+        b.set("Deployment", "/spec/progressDeadlineSeconds", json!(60))
     }),
     ("rollout-proceeds", PRODUCTION, "pods that count at once", |b| {
-        b.cut("Deployment/landfall", "/spec/minReadySeconds")
+        b.cut("Deployment", "/spec/minReadySeconds")
     }),
     ("quota-has-room", "tests/canary", "room for the pods but not for those that drain", |b| {
-        b.set("ResourceQuota/landfall", "/spec/hard/pods", json!("16"));
+        b.set("ResourceQuota", "/spec/hard/pods", json!("16"));
     }),
     ("quota-has-room", "tests/canary", "too little memory", |b| {
-        b.set("ResourceQuota/landfall", "/spec/hard/limits.memory", json!("4Gi"))
+        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("4Gi"))
     }),
     ("quota-has-room", "tests/canary", "a quota of what the pods do not state", |b| {
-        b.set("ResourceQuota/landfall", "/spec/hard/limits.cpu", json!("10"));
+        b.set("ResourceQuota", "/spec/hard/limits.cpu", json!("10"));
     }),
     ("quota-has-room", "tests/canary", "a limit that the LimitRange refuses", |b| {
-        b.set("LimitRange/landfall", "/spec/limits/0/max/memory", json!("128Mi"))
+        b.set("LimitRange", "/spec/limits/0/max/memory", json!("128Mi"))
     }),
     ("service-selects", PRODUCTION, "a selector for nobody", |b| {
-        b.set("Service/landfall", "/spec/selector", json!({"app": "landfall"}))
+        b.set("Service", "/spec/selector", json!({"app": "shop"}))
     }),
     ("service-selects", PRODUCTION, "a port that the pods do not have", |b| {
-        b.set("Service/landfall", "/spec/ports/0/targetPort", json!("web"))
+        b.set("Service", "/spec/ports/0/targetPort", json!("web"))
     }),
     ("service-selects", PRODUCTION, "the admin port for everyone", |b| {
-        b.set("Service/landfall", "/spec/ports/0/targetPort", json!("admin"))
+        b.set("Service", "/spec/ports/0/targetPort", json!("admin"))
     }),
     ("service-selects", PRODUCTION, "a node's port in production", |b| {
-        b.set("Service/landfall", "/spec/type", json!("NodePort"))
+        b.set("Service", "/spec/type", json!("NodePort"))
     }),
     ("selectors-disjoint", "tests/canary", "a Deployment that takes the canary's pods", |b| {
-        b.cut("Deployment/landfall", "/spec/selector/matchLabels/track");
+        b.cut("Deployment", "/spec/selector/matchLabels/track");
     }),
     ("routes", PRODUCTION, "a Service that does not exist", |b| {
-        b.set("Ingress/landfall", "/spec/rules/0/http/paths/0/backend/service/name", json!("landing"));
+        b.set("Ingress", "/spec/rules/0/http/paths/0/backend/service/name", json!("landing"));
     }),
     ("routes", PRODUCTION, "a port that the Service does not have", |b| {
-        b.set("Ingress/landfall", "/spec/rules/0/http/paths/0/backend/service/port/name", json!("web"));
+        b.set("Ingress", "/spec/rules/0/http/paths/0/backend/service/port/name", json!("web"));
     }),
     ("routes", "tests/gateway-api", "a port that the Service does not have", |b| {
-        b.set("HTTPRoute/landfall", "/spec/rules/1/backendRefs/0/port", json!(8080));
+        b.set("HTTPRoute", "/spec/rules/1/backendRefs/0/port", json!(8080));
     }),
     ("routes", "tests/canary-gateway-api", "weights that make 110", |b| {
-        b.set("HTTPRoute/landfall", "/spec/rules/0/backendRefs/1/weight", json!(10));
+        b.set("HTTPRoute", "/spec/rules/0/backendRefs/1/weight", json!(10));
     }),
-    ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/landfall-canary")),
-    ("public-host", PRODUCTION, "no ingress class", |b| b.cut("Ingress/landfall", "/spec/ingressClassName")),
-    ("public-host", PRODUCTION, "every host", |b| b.cut("Ingress/landfall", "/spec/rules/0/host")),
+    ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/canary")),
+    ("public-host", PRODUCTION, "no ingress class", |b| b.cut("Ingress", "/spec/ingressClassName")),
+    ("public-host", PRODUCTION, "every host", |b| b.cut("Ingress", "/spec/rules/0/host")),
     ("public-host", PRODUCTION, "a certificate for another host", |b| {
-        b.set("Ingress/landfall", "/spec/tls/0/hosts", json!(["example.org"]))
+        b.set("Ingress", "/spec/tls/0/hosts", json!(["example.org"]))
     }),
-    ("network-policy", PRODUCTION, "none", |b| b.drop("NetworkPolicy/landfall")),
-    ("network-policy", PRODUCTION, "callers shut out", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/ingress/0")
-    }),
-    ("network-policy", PRODUCTION, "monitoring shut out", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/ingress/1")
-    }),
+    ("network-policy", PRODUCTION, "none", |b| b.drop("NetworkPolicy")),
+    ("network-policy", PRODUCTION, "callers shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/0")),
+    ("network-policy", PRODUCTION, "monitoring shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/1")),
     ("network-policy", PRODUCTION, "the admin port for everyone", |b| {
         b.set(
-            "NetworkPolicy/landfall",
+            "NetworkPolicy",
             "/spec/ingress/-",
             json!({"from": [{"namespaceSelector": {}}], "ports": [{"port": 9090}]}),
         );
     }),
-    ("network-policy", PRODUCTION, "no DNS over TCP", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/egress/0/ports/1")
-    }),
+    ("network-policy", PRODUCTION, "no DNS over TCP", |b| b.cut("NetworkPolicy", "/spec/egress/0/ports/1")),
     ("network-policy", PRODUCTION, "calls to anyone", |b| {
-        b.set("NetworkPolicy/landfall", "/spec/egress/-", json!({}))
+        b.set("NetworkPolicy", "/spec/egress/-", json!({}))
     }),
-    ("network-policy", PRODUCTION, "egress not isolated", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/policyTypes/1")
-    }),
+    ("network-policy", PRODUCTION, "egress not isolated", |b| b.cut("NetworkPolicy", "/spec/policyTypes/1")),
     ("network-policy", "tests/aws", "the load balancer shut out", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/ingress/2")
+        b.cut("NetworkPolicy", "/spec/ingress/2")
     }),
     ("network-policy", "overlays/local", "the node port shut out", |b| {
-        b.cut("NetworkPolicy/landfall", "/spec/ingress/2")
+        b.cut("NetworkPolicy", "/spec/ingress/2")
     }),
     ("scrape", "tests/aws", "a port that the pods do not have", |b| {
-        b.set("PodMonitor/landfall", "/spec/podMetricsEndpoints/0/port", json!("metrics"))
+        b.set("PodMonitor", "/spec/podMetricsEndpoints/0/port", json!("metrics"))
     }),
     ("scrape", "tests/aws", "other pods", |b| {
-        b.set("PodMonitor/landfall", "/spec/selector/matchLabels", json!({"app": "landing"}))
+        b.set("PodMonitor", "/spec/selector/matchLabels", json!({"app": "landing"}))
     }),
     ("labels", PRODUCTION, "a Service without its name", |b| {
-        b.cut("Service/landfall", "/metadata/labels/app.kubernetes.io~1name")
+        b.cut("Service", "/metadata/labels/app.kubernetes.io~1name")
     }),
     ("labels", PRODUCTION, "pods without their part", |b| {
-        b.cut("Deployment/landfall", "/spec/template/metadata/labels/app.kubernetes.io~1part-of");
+        b.cut("Deployment", "/spec/template/metadata/labels/app.kubernetes.io~1part-of");
     }),
-    ("references", PRODUCTION, "a ConfigMap that does not exist", |b| b.drop("ConfigMap/landfall")),
+    ("references", PRODUCTION, "a ConfigMap that does not exist", |b| b.drop("ConfigMap")),
     ("references", PRODUCTION, "a Secret that must exist and is not made", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
+        b.cut("Deployment", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
     }),
     ("references", "tests/traefik-tls", "a sealed Secret of another name", |b| {
-        b.set("SealedSecret/landfall", "/spec/template/metadata/name", json!("landing"));
+        b.set("SealedSecret", "/spec/template/metadata/name", json!("landing"));
     }),
     ("references", "tests/traefik-tls", "a certificate that the Ingress does not use", |b| {
-        b.set("Certificate/landfall", "/spec/secretName", json!("other"))
+        b.set("Certificate", "/spec/secretName", json!("other"))
     }),
     ("references", "tests/traefik-tls", "a file where nothing is mounted", |b| {
         b.env("APP_API_TOKEN_FILE", "/run/secrets/token")
     }),
     ("references", "gitops/flux", "an overlay that does not exist", |b| {
-        b.set("Kustomization/landfall-dev", "/spec/path", json!("./k8s/overlays/test"))
+        b.set("Kustomization/dev", "/spec/path", json!("./k8s/overlays/test"))
     }),
     ("references", "gitops/argo-cd", "an overlay that does not exist", |b| {
-        b.set("Application/landfall-dev", "/spec/source/path", json!("k8s/overlays/test"));
+        b.set("Application/dev", "/spec/source/path", json!("k8s/overlays/test"));
     }),
     ("no-token", PRODUCTION, "a token in the pod", |b| {
-        b.cut("Deployment/landfall", "/spec/template/spec/automountServiceAccountToken")
+        b.cut("Deployment", "/spec/template/spec/automountServiceAccountToken")
     }),
-    ("no-token", PRODUCTION, "an account that does not exist", |b| b.drop("ServiceAccount/landfall")),
+    ("no-token", PRODUCTION, "an account that does not exist", |b| b.drop("ServiceAccount")),
     ("no-secret-in-config", PRODUCTION, "a token in the ConfigMap", |b| {
-        b.set("ConfigMap/landfall", "/data/APP_API_TOKEN", json!("x"))
+        b.set("ConfigMap", "/data/APP_API_TOKEN", json!("x"))
     }),
     ("no-secret-in-config", PRODUCTION, "a token in the environment", |b| b.env("APP_API_TOKEN", "x")),
     ("namespace", PRODUCTION, "the default namespace", |b| {
-        b.set("Service/landfall", "/metadata/namespace", json!("default"))
+        b.set("Service", "/metadata/namespace", json!("default"))
     }),
     ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
-        b.set(
-            "Namespace/landfall",
-            "/metadata/labels/pod-security.kubernetes.io~1enforce",
-            json!("baseline"),
-        );
+        b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
     }),
 ];
 
@@ -414,20 +402,18 @@ fn every_rule_has_a_proof() {
 fn the_schemas_catch_what_breaks_them() {
     let breaks: &[(&str, Break)] = &[
         ("a misspelt field", |b| b.pod("/terminationGracePeriodsSeconds", json!(90))),
-        ("a required field missing", |b| b.cut("Deployment/landfall", "/spec/selector")),
-        ("a number as text", |b| b.set("Deployment/landfall", "/spec/minReadySeconds", json!("10"))),
+        ("a required field missing", |b| b.cut("Deployment", "/spec/selector")),
+        ("a number as text", |b| b.set("Deployment", "/spec/minReadySeconds", json!("10"))),
         ("a word that there is not", |b| {
-            b.set("PodDisruptionBudget/landfall", "/spec/unhealthyPodEvictionPolicy", json!("Always"))
+            b.set("PodDisruptionBudget", "/spec/unhealthyPodEvictionPolicy", json!("Always"))
         }),
-        ("a deprecated API", |b| {
-            b.object("PodDisruptionBudget/landfall")["apiVersion"] = json!("policy/v1beta1")
-        }),
-        ("an API that is gone", |b| b.object("Ingress/landfall")["apiVersion"] = json!("extensions/v1beta1")),
+        ("a deprecated API", |b| b.object("PodDisruptionBudget")["apiVersion"] = json!("policy/v1beta1")),
+        ("an API that is gone", |b| b.object("Ingress")["apiVersion"] = json!("extensions/v1beta1")),
         ("a misspelt field of a custom resource", |b| {
-            b.set("ScaledObject/landfall", "/spec/minReplicasCount", json!(2))
+            b.set("ScaledObject", "/spec/minReplicasCount", json!(2))
         }),
         ("an old version of a custom resource", |b| {
-            b.object("PodMonitor/landfall")["apiVersion"] = json!("monitoring.coreos.com/v1alpha1")
+            b.object("PodMonitor")["apiVersion"] = json!("monitoring.coreos.com/v1alpha1")
         }),
     ];
     let whole = kustomize("tests/keda").unwrap();
@@ -441,12 +427,12 @@ fn the_schemas_catch_what_breaks_them() {
 
 #[test]
 fn the_schema_of_a_custom_resource_catches_what_breaks_it() {
-    let dir = std::env::temp_dir().join(format!("landfall-crds-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("manifests-crds-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("scaledobjects.keda.sh.yaml"), CRD).unwrap();
     let crds = Crds::read(&dir).unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
-    let object = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "ScaledObject", "metadata": {"name": "landfall"}, "spec": spec});
+    let object = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "ScaledObject", "metadata": {"name": "shop"}, "spec": spec});
     assert_eq!(crds.faults(&object("keda.sh/v1", json!({"maxReplicaCount": 3}))), Vec::<String>::new());
     for (what, broken) in [
         ("a misspelt field", object("keda.sh/v1", json!({"maxReplicaCount": 3, "maxReplicas": 3}))),

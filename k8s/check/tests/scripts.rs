@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use manifests::render::{NEEDED, root};
+use manifests::render::{NEEDED, root, service};
 
 /// A kubectl that renders as the real one, answers `get` with what a test says, and notes everything else.
 struct Cluster(PathBuf);
@@ -57,11 +57,13 @@ fn copy(name: &str, components: &str) -> PathBuf {
     let to = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&to);
     fs::create_dir_all(&to).expect("cargo made the directory above");
-    for part in ["base", "components", "overlays", "gitops", "site", "deploy.sh", "check-placeholders.sh"] {
+    for part in
+        ["base", "components", "overlays", "gitops", "site", "names.sh", "deploy.sh", "check-placeholders.sh"]
+    {
         let copied = Command::new("cp").arg("-R").arg(root().join(part)).arg(&to).status();
         assert!(copied.is_ok_and(|status| status.success()), "{part}");
     }
-    edit(&to.join("site/site.env"), "example.com", "landfall.test");
+    edit(&to.join("site/site.env"), "example.com", "shop.test");
     edit(
         &to.join("overlays/production/kustomization.yaml"),
         "components:\n",
@@ -80,10 +82,10 @@ fn edit(path: &Path, from: &str, to: &str) {
 fn placeholders_that_are_left_are_found() {
     let cluster = Cluster::new("placeholders", "");
     let (ok, said) = cluster.run(&root(), "check-placeholders.sh", &["production"]);
-    assert!(
-        !ok && said.contains("registry.example.com/landfall") && said.contains("host: landfall.example.com"),
-        "{said}"
-    );
+    let name = service();
+    assert!(!ok, "{said}");
+    assert!(said.contains(&format!("registry.example.com/{name}")), "{said}");
+    assert!(said.contains(&format!("host: {name}.example.com")), "{said}");
     let (ok, said) = cluster.run(&root(), "check-placeholders.sh", &["local"]);
     assert!(ok, "a local overlay has none: {said}");
     let changed = copy("placeholders-changed", "");
@@ -96,12 +98,12 @@ fn placeholders_that_are_left_are_found() {
 
 #[test]
 fn deploy_applies_and_waits() {
-    let cluster = Cluster::new("deploy", "get\\ deployments*) echo deployment.apps/landfall ;;");
+    let cluster = Cluster::new("deploy", "get\\ deployments*) echo deployment.apps/shop ;;");
     let (ok, said) = cluster.run(&root(), "deploy.sh", &["local"]);
     assert!(ok, "{said}");
     assert_eq!(
         cluster.changes(),
-        ["apply -k overlays/local", "rollout status deployment.apps/landfall --timeout=15m"]
+        ["apply -k overlays/local", "rollout status deployment.apps/shop --timeout=15m"]
     );
 }
 
@@ -128,27 +130,31 @@ fn deploy_does_not_undo_a_promotion() {
 
 #[test]
 fn promote_fills_the_other_colour_and_then_switches() {
-    let answers = "get\\ service*) echo blue ;;\nget\\ deployment/landfall-blue*) echo 7 ;;";
-    let cluster = Cluster::new("promote", answers);
+    let name = service();
+    let answers =
+        format!("get\\ service\\ {name}\\ *) echo blue ;;\nget\\ deployment/{name}-blue*) echo 7 ;;");
+    let cluster = Cluster::new("promote", &answers);
     let (ok, said) = cluster.run(&root(), "promote.sh", &["production"]);
     assert!(ok && said.contains("green is live"), "{said}");
     assert_eq!(
         cluster.changes(),
         [
-            "scale deployment/landfall-green --replicas=7",
-            "rollout status deployment/landfall-green --timeout=15m",
-            r#"patch service landfall --patch {"spec": {"selector": {"track": "green"}}}"#,
+            format!("scale deployment/{name}-green --replicas=7"),
+            format!("rollout status deployment/{name}-green --timeout=15m"),
+            format!(r#"patch service {name} --patch {{"spec": {{"selector": {{"track": "green"}}}}}}"#),
         ]
     );
 }
 
 #[test]
 fn promote_does_not_switch_to_a_colour_that_is_not_ready() {
-    let answers =
-        "get\\ service*) echo blue ;;\nget\\ deployment/landfall-blue*) echo 7 ;;\nrollout*) exit 1 ;;";
-    let cluster = Cluster::new("promote-unready", answers);
+    let name = service();
+    let answers = format!(
+        "get\\ service*) echo blue ;;\nget\\ deployment/{name}-blue*) echo 7 ;;\nrollout*) exit 1 ;;"
+    );
+    let cluster = Cluster::new("promote-unready", &answers);
     assert!(!cluster.run(&root(), "promote.sh", &["production"]).0);
-    assert_eq!(cluster.changes(), ["scale deployment/landfall-green --replicas=7"]);
+    assert_eq!(cluster.changes(), [format!("scale deployment/{name}-green --replicas=7")]);
 }
 
 #[test]
@@ -160,7 +166,7 @@ fn promote_needs_two_colours() {
 
 #[test]
 fn canary_sets_both_weights_of_every_rule() {
-    let cluster = Cluster::new("canary", "get\\ httproutes*) echo httproute/landfall ;;");
+    let cluster = Cluster::new("canary", "get\\ httproutes*) echo httproute/shop ;;");
     let (ok, said) = cluster.run(&root(), "canary.sh", &["production", "20"]);
     assert!(ok, "{said}");
     let changes = cluster.changes();
@@ -185,7 +191,7 @@ fn canary_sets_both_weights_of_every_rule() {
 
 #[test]
 fn canary_weighs_in_istio_and_refuses_what_is_no_share() {
-    let cluster = Cluster::new("canary-istio", "get\\ virtualservices*) echo virtualservice/landfall ;;");
+    let cluster = Cluster::new("canary-istio", "get\\ virtualservices*) echo virtualservice/shop ;;");
     assert!(cluster.run(&root(), "canary.sh", &["production", "100"]).0);
     assert!(cluster.changes()[0].contains(r#""path": "/spec/http/0/route/1/weight", "value": 100"#));
     for weight in ["101", "-1", "many", ""] {

@@ -196,7 +196,7 @@ pub(super) fn hooks(rendered: &Rendered) -> Vec<String> {
         .into_iter()
         .flatten()
         {
-            if command.first().is_none_or(|program| !program.ends_with("landfall")) {
+            if command.first().is_none_or(|program| program != "/service") {
                 faults.push(format!("runs {command:?}, which the image does not have"));
             }
         }
