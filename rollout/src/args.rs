@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::clients::mix::{self, Mix};
+use crate::clients::target::Target;
 use crate::duration;
-use crate::mix::{self, Mix};
-use crate::target::Target;
 
 /// Load-tests a rolling update with clients that forgive nothing.
 ///

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::args;
-use crate::clients::{Context, Load};
+use crate::clients::{client::Context, load::Load};
 use crate::interrupt::Interrupt;
-use crate::recorder::Seen;
+use crate::record::recorder::Seen;
 use crate::unable::Unable;
 
 /// What was seen while the script ran.

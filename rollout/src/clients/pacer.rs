@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::mix::Pace;
+use super::mix::Pace;
 
 const SPREAD: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
-use crate::recorder::Recorder;
+use crate::record::recorder::Recorder;
 
 /// Shows the run on standard error until dropped.
 pub(crate) struct Progress {

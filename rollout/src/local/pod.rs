@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::balancer::{Announcer, Standing};
-use crate::http1::Connection;
-use crate::pods::{End, Pods};
-use crate::process::Process;
-use crate::timings::{Probe, Timings};
+use super::balancer::{Announcer, Standing};
+use super::process::Process;
+use super::timings::{Probe, Timings};
+use crate::clients::http1::connection::Connection;
+use crate::record::pods::{End, Pods};
 
 /// What to run in each pod.
 #[derive(Clone, Debug)]

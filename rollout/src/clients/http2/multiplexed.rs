@@ -11,11 +11,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::pacer::Pacer;
 use super::wire::{Requests, Wire};
-use super::{Broken, Client, lost};
-use crate::balancer::Caller;
-use crate::outcome::Outcome;
+use crate::clients::client::{Broken, Client, lost};
+use crate::clients::pacer::Pacer;
+use crate::record::fates::Caller;
+use crate::record::outcome::Outcome;
 
 /// The connection that all streams of one client share.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Plain text tables.
 
 /// Lays rows out in columns: the first to the left, the others to the right.
-pub(crate) fn text(rows: &[Vec<String>]) -> String {
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [vec!["a".to_string(), "1".into()], vec!["long".into(), "12 345".into()]];
-        assert_eq!(text(&rows), "a          1\nlong  12 345\n");
+        assert_eq!(columns(&rows), "a          1\nlong  12 345\n");
     }
 
     #[test]

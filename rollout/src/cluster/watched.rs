@@ -1,110 +1,17 @@
-//! `rollout cluster`: restarts a Deployment under load, and watches its pods and endpoints.
+//! A Deployment's pods and endpoints, watched: what became of each pod, and when.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::time::sleep;
 
-use crate::args::Cluster;
-use crate::clients::Context;
-use crate::duration;
-use crate::interrupt::Interrupt;
-use crate::kubectl::{Kubectl, Watch};
-use crate::pods::{End, Pods};
-use crate::preflight;
-use crate::progress::Progress;
-use crate::recorder::Recorder;
-use crate::report::{Report, Setting, Verdict};
-use crate::session::under_load;
+use super::kubectl::{Kubectl, Watch};
+use crate::record::pods::{End, Pods};
 use crate::unable::Unable;
 
-/// Restarts the Deployment as often as asked, and reports.
-pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
-    let kubectl = Kubectl { context: args.context.clone(), namespace: args.namespace.clone() };
-    let mut target = args.load.target();
-    let ready = async {
-        let deployment = deployment(&kubectl, &args).await?;
-        target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.clients, args.load.h2_streams).await?;
-        Ok(deployment)
-    };
-    let deployment = interrupt.or(ready).await?;
-
-    let recorder = Arc::new(Recorder::start());
-    let pods = Arc::new(Pods::new(recorder.started()));
-    let watched = Watched::begin(&kubectl, &deployment, pods.clone())?;
-    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
-    let counted = pods.clone();
-    let progress =
-        Progress::show(&args.deployment, recorder, move || format!("{} pods", counted.living().len()));
-    let rollouts = Cell::new(0);
-    let script = async {
-        progress.stage("before the rollouts");
-        sleep(args.pause).await;
-        for n in 1..=args.rollouts {
-            progress.stage(format!("rollout {n} of {}", args.rollouts));
-            roll(&kubectl, &args, &watched).await?;
-            rollouts.set(n);
-            sleep(args.pause).await;
-        }
-        // A connection that was kept to a pod now gone is lost only when its client comes back to it.
-        progress.stage("until the idle clients have come back");
-        sleep(args.idle.1 + Duration::from_millis(200)).await;
-        Ok(())
-    };
-    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
-    drop((progress, watched));
-    let name = format!("{} in {}", args.deployment, args.namespace);
-    let setting = Setting { name, rollouts: rollouts.get(), chaos: false, scale: 1.0, timings: None };
-    let report = Report::new(setting, session, pods.lives());
-    report.publish(&args.load)?;
-    Ok(report.verdict())
-}
-
-/// Finds the Deployment, and makes sure of the rights that the run needs.
-async fn deployment(kubectl: &Kubectl, args: &Cluster) -> Result<Value, Unable> {
-    let deployment = kubectl.json(&["get", "deployment", &args.deployment]).await?;
-    if args.rollouts > 0 {
-        kubectl.may("patch", &format!("deployments.apps/{}", args.deployment)).await?;
-    }
-    for resource in ["pods", "endpointslices.discovery.k8s.io"] {
-        kubectl.may("watch", resource).await?;
-    }
-    match deployment["status"]["readyReplicas"].as_u64() {
-        None | Some(0) => {
-            Err(Unable(format!("deployment {} has no ready pod to begin with", args.deployment)))
-        }
-        Some(_) => Ok(deployment),
-    }
-}
-
-/// One restart, until its pods are ready and the old ones are gone.
-async fn roll(kubectl: &Kubectl, args: &Cluster, watched: &Watched) -> Result<(), Unable> {
-    let deployment = format!("deployment/{}", args.deployment);
-    let patience = duration::write(args.patience);
-    let until = Instant::now() + args.patience;
-    let old = watched.pods.living();
-    kubectl.run(&["rollout", "restart", &deployment]).await?;
-    kubectl.run(&["rollout", "status", &deployment, &format!("--timeout={patience}")]).await?;
-    loop {
-        watched.check()?;
-        let left: Vec<String> = watched.pods.living().into_iter().filter(|name| old.contains(name)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(Unable(format!("old pods are still there after {patience}: {}", left.join(", "))));
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
 /// The watches on a Deployment's pods and on the namespace's EndpointSlices.
-struct Watched {
-    pods: Arc<Pods>,
+pub(super) struct Watched {
+    pub(super) pods: Arc<Pods>,
     watches: [Watch; 2],
 }
 
@@ -113,7 +20,8 @@ struct Watched {
 struct Out(Arc<Mutex<HashSet<String>>>);
 
 impl Watched {
-    fn begin(kubectl: &Kubectl, deployment: &Value, pods: Arc<Pods>) -> Result<Self, Unable> {
+    /// Begins to watch.
+    pub(super) fn begin(kubectl: &Kubectl, deployment: &Value, pods: Arc<Pods>) -> Result<Self, Unable> {
         let selector = selector(deployment)?;
         let out = Out::default();
         let (by_pod, by_slice, out_too) = (pods.clone(), pods.clone(), out.clone());
@@ -129,7 +37,7 @@ impl Watched {
     }
 
     /// Fails once a watch has ended: without it nobody would know when the old pods are gone.
-    fn check(&self) -> Result<(), Unable> {
+    pub(super) fn check(&self) -> Result<(), Unable> {
         match self.watches.iter().find_map(Watch::ended) {
             Some(said) => Err(Unable(format!("kubectl stopped watching: {}", said.trim()))),
             None => Ok(()),
@@ -206,6 +114,7 @@ fn selector(deployment: &Value) -> Result<String, Unable> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::time::Instant;
 
     fn pod(ready: &str, deleted: bool, exit: Option<i64>) -> Value {
         let deleted = deleted.then_some("2030-01-01T00:00:00Z");

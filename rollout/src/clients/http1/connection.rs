@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::balancer::Caller;
+use crate::record::fates::Caller;
 
 const HEAD_LIMIT: usize = 64 * 1024;
 

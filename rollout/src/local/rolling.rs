@@ -1,6 +1,6 @@
 //! maxSurge and maxUnavailable: how many pods may be started, and how many ended.
 
-use crate::timings::Timings;
+use super::timings::Timings;
 
 /// The bounds of a rolling update.
 #[derive(Clone, Copy, Debug)]

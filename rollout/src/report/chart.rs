@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::pods::{End, Life};
-use crate::recorder::Bucket;
-use crate::report::Report;
-use crate::table::count;
+use super::columns::count;
+use super::summary::Report;
+use crate::record::pods::{End, Life};
+use crate::record::timeline::Bucket;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
-use super::pacer::Pacer;
-use super::{Broken, Client, lost};
-use crate::http1::Connection;
-use crate::outcome::{Kind, Outcome};
+use super::connection::Connection;
+use crate::clients::client::{Broken, Client, lost};
+use crate::clients::pacer::Pacer;
+use crate::record::outcome::{Kind, Outcome};
 
 /// Sends until the run ends.
 pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
@@ -46,7 +46,7 @@ async fn send(
 }
 
 /// Connects for HTTP/1.1.
-pub(super) async fn connect(client: &Client) -> Result<Connection, Broken> {
+pub(in crate::clients) async fn connect(client: &Client) -> Result<Connection, Broken> {
     let (stream, caller) = client.connect().await?;
     match Connection::new(stream) {
         Ok(mut connection) => {
@@ -58,7 +58,7 @@ pub(super) async fn connect(client: &Client) -> Result<Connection, Broken> {
 }
 
 /// What is known of a connection that broke.
-pub(super) fn broken(connection: &Connection, outcome: Outcome, detail: String) -> Broken {
+pub(in crate::clients) fn broken(connection: &Connection, outcome: Outcome, detail: String) -> Broken {
     Broken {
         outcome,
         answered_before: connection.answered,

@@ -1,7 +1,6 @@
 //! What the Deployment controller does: brings the pods that are to the pods that should be,
 //! within maxSurge and maxUnavailable.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::balancer::Balancer;
-use crate::pod::{Ask, News, Place, Pod, Program};
-use crate::pods::Pods;
-use crate::rolling::Rolling;
-use crate::timings::Timings;
+use super::balancer::Balancer;
+use super::network::Network;
+use super::pod::{Ask, News, Place, Pod, Program};
+use super::rolling::Rolling;
+use super::timings::Timings;
+use crate::record::pods::Pods;
 use crate::unable::{OrUnable, Unable};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(60);
@@ -50,12 +50,6 @@ pub(crate) struct Deployment {
     pub(crate) pods: Arc<Pods>,
 }
 
-/// A part of 127.0.0.0/8 that this run has for itself; each pod gets an address of its own.
-pub(crate) struct Network {
-    base: u32,
-    used: u32,
-}
-
 struct Controller {
     deployment: Deployment,
     replicas: u32,
@@ -73,39 +67,6 @@ struct Member {
     terminating: bool,
     started: Instant,
     asks: mpsc::UnboundedSender<Ask>,
-}
-
-impl Network {
-    /// Picks a part at random; the ports on each address are then looked for.
-    pub(crate) fn pick() -> Result<Self, Unable> {
-        for _ in 0..100 {
-            let base = u32::from(Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(..), 0));
-            let network = Self { base, used: 0 };
-            if TcpListener::bind((network.address(1), 0)).is_ok() {
-                return Ok(network);
-            }
-        }
-        Err(Unable("no address of 127.0.0.0/8 can be bound; `rollout local` needs Linux's loopback".into()))
-    }
-
-    /// The next address, and this many ports that are free on it.
-    pub(crate) fn next<const N: usize>(&mut self) -> Result<(IpAddr, [u16; N]), Unable> {
-        self.used = self.used % 250 + 1;
-        let address = self.address(self.used);
-        let tried = "finding a free port";
-        let mut held = Vec::new();
-        let mut ports = [0; N];
-        for port in &mut ports {
-            let listener = TcpListener::bind((address, 0)).or_unable(tried)?;
-            *port = listener.local_addr().or_unable(tried)?.port();
-            held.push(listener);
-        }
-        Ok((address, ports))
-    }
-
-    fn address(&self, n: u32) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from(self.base + n))
-    }
 }
 
 impl Deployment {

@@ -3,10 +3,10 @@
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::http1::Connection;
-use crate::mix::Mix;
-use crate::outcome::Kind;
-use crate::target::Target;
+use super::http1::connection::Connection;
+use super::mix::Mix;
+use super::target::Target;
+use crate::record::outcome::Kind;
 use crate::unable::{OrUnable, Unable};
 
 /// Asks once for what each kind of client will ask for; anything but a 2xx is an error.

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::pod::Program;
+use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
-use crate::local::{once, service};
-use crate::outcome::Kind;
-use crate::pod::Program;
-use crate::report::{Report, Verdict, print};
-use crate::table::{count, text};
+use crate::record::outcome::Kind;
+use crate::report::columns::{columns, count};
+use crate::report::publish::{print, write, write_json};
+use crate::report::summary::{Report, Verdict};
+use crate::report::{chart, json, text};
 use crate::unable::{OrUnable, Unable};
 
 impl Sequence {
@@ -53,7 +55,7 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
     let mut reports = Vec::new();
     for (sequence, program) in programs {
         let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
-        print(&report.text());
+        print(&text::text(&report));
         reports.push((sequence, report));
         if interrupt.is_asked() {
             break;
@@ -61,9 +63,8 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
     }
     print(&comparison(&reports));
     if let Some(path) = &args.load.json {
-        let all: Vec<Value> = reports.iter().map(|(_, report)| report.json()).collect();
-        std::fs::write(path, format!("{:#}\n", json!(all)))
-            .or_unable(format!("writing {}", path.display()))?;
+        let all: Vec<Value> = reports.iter().map(|(_, report)| json::report(report)).collect();
+        write_json(path, &Value::Array(all))?;
     }
     if let Some(path) = &args.load.chart {
         for (sequence, report) in &reports {
@@ -72,8 +73,7 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
                 sequence.name(),
                 path.file_name().unwrap_or_default().display()
             ));
-            std::fs::write(&path, crate::chart::draw(report))
-                .or_unable(format!("writing {}", path.display()))?;
+            write(&path, &chart::draw(report))?;
         }
     }
     if reports.len() < args.modes.len() {
@@ -103,5 +103,5 @@ fn comparison(reports: &[(Sequence, Report)]) -> String {
         }
         rows.push(row);
     }
-    format!("\n{}", text(&rows))
+    format!("\n{}", columns(&rows))
 }

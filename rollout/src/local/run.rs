@@ -5,24 +5,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::balancer::Balancer;
+use super::chaos;
+use super::deployment::{Deployment, Order, Status};
+use super::network::Network;
+use super::overlay;
+use super::pod::Program;
+use super::timings::Timings;
 use crate::args::Local;
-use crate::balancer::Balancer;
-use crate::chaos;
-use crate::clients::Context;
-use crate::deployment::{Deployment, Network, Order, Status};
+use crate::clients::client::Context;
+use crate::clients::preflight;
 use crate::interrupt::Interrupt;
-use crate::pod::Program;
-use crate::pods::Pods;
-use crate::preflight;
-use crate::progress::Progress;
-use crate::recorder::Recorder;
-use crate::report::{Report, Setting, Verdict};
+use crate::record::pods::Pods;
+use crate::record::recorder::Recorder;
+use crate::report::progress::Progress;
+use crate::report::publish::publish;
+use crate::report::summary::{Report, Setting, Verdict};
 use crate::session::under_load;
-use crate::timings::Timings;
 use crate::unable::{OrUnable, Unable};
 
 const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +35,7 @@ const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let program = service(&args)?;
     let report = once("landfall", program, &args, interrupt).await?;
-    report.publish(&args.load)?;
+    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
     Ok(report.verdict())
 }
 
@@ -58,7 +62,7 @@ fn beside_us(name: &str) -> Result<PathBuf, Unable> {
 /// The timings that the arguments ask for.
 pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
     let timings = match &args.overlay {
-        Some(path) => Timings::of_overlay(path)?,
+        Some(path) => overlay::timings(path)?,
         None => Timings::default(),
     };
     Ok(timings.with_replicas(args.replicas).scaled(args.scale))
@@ -148,7 +152,7 @@ pub(crate) async fn once(
         rollouts: rollouts.get(),
         chaos: args.chaos,
         scale: args.scale,
-        timings: Some(Timings::clone(&timings)),
+        timings: Some(json!(*timings)),
     };
     Ok(Report::new(setting, session?, lives))
 }

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::balancer::Balancer;
-use crate::deployment::Order;
-use crate::timings::Timings;
+use super::balancer::Balancer;
+use super::deployment::Order;
+use super::timings::Timings;
 
 /// Chaos at work.
 pub(crate) struct Chaos {

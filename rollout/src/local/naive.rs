@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Mode;
 use crate::duration;
-use crate::report::Verdict;
+use crate::report::summary::Verdict;
 use crate::unable::{OrUnable, Unable};
 
 /// Set once the server was asked to end.

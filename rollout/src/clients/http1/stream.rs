@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
+use super::connection::{Connection, Head};
 use super::keep::{broken, connect};
-use super::pacer::Pacer;
-use super::{Broken, Client, lost};
-use crate::http1::{Connection, Head};
-use crate::outcome::Outcome;
+use crate::clients::client::{Broken, Client, lost};
+use crate::clients::pacer::Pacer;
+use crate::record::outcome::Outcome;
 
 /// Opens one stream after another until the run ends.
 pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {

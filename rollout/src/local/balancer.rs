@@ -1,7 +1,7 @@
 //! A TCP balancer that behaves like kube-proxy: it picks an endpoint per connection, keeps the
 //! connection there for life, hears of endpoints late, and never looks inside.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,10 +13,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::pods::Pods;
-
-/// More often than this no port is given away while a client still holds what it had.
-const FATES_KEPT: usize = 4;
+use crate::record::fates::{Fate, Fates};
+use crate::record::pods::Pods;
 
 /// The balancer at work; it ends when dropped.
 pub(crate) struct Balancer {
@@ -49,36 +47,11 @@ struct Change {
     standing: Standing,
 }
 
-/// What the balancer did with a client's connection.
-#[derive(Clone, Debug)]
-pub(crate) enum Fate {
-    /// There was no endpoint, or it refused.
-    Refused { pod: Option<String> },
-    /// It was carried to this pod.
-    Carried { pod: String },
-    /// It was carried, then killed on purpose.
-    Killed { pod: String },
-}
-
-/// A client's end of a connection. Its port may have been another's before and be another's after:
-/// the kernel gives it away as soon as a connection is reset, known to its client or not.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    pub(crate) address: SocketAddr,
-    /// When it began to connect.
-    pub(crate) since: std::time::Instant,
-}
-
-/// The fates of the last few connections of each client's port.
-pub(crate) struct Fates {
-    by_client: Mutex<HashMap<SocketAddr, VecDeque<(std::time::Instant, Fate)>>>,
-    pods: Arc<Pods>,
-}
-
 struct Routes {
     endpoints: Mutex<Vec<Endpoint>>,
     live: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
     fates: Arc<Fates>,
+    pods: Arc<Pods>,
     lag: Duration,
 }
 
@@ -93,8 +66,9 @@ impl Balancer {
     pub(crate) async fn start(address: SocketAddr, lag: Duration, pods: Arc<Pods>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let fates = Arc::new(Fates { by_client: Mutex::default(), pods });
-        let routes = Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), fates, lag });
+        let fates = Arc::new(Fates::new(pods.clone()));
+        let routes =
+            Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), fates, pods, lag });
         let (changes, heard) = mpsc::unbounded_channel();
         let tasks =
             [tokio::spawn(accept(listener, routes.clone())), tokio::spawn(hear(heard, routes.clone()))];
@@ -144,37 +118,6 @@ impl Announcer {
     }
 }
 
-impl Fates {
-    /// What became of this client's connection: the first that came from there since.
-    pub(crate) fn of(&self, caller: Caller) -> Option<Fate> {
-        let fates = locked(&self.by_client);
-        let mut ours = fates.get(&caller.address)?.iter().filter(|(accepted, _)| *accepted >= caller.since);
-        ours.next().map(|(_, fate)| fate.clone())
-    }
-
-    /// Says in words what a pod is doing now.
-    pub(crate) fn describe(&self, pod: &str) -> String {
-        self.pods.describe(pod)
-    }
-
-    fn begin(&self, client: SocketAddr, accepted: std::time::Instant, fate: Fate) {
-        let mut fates = locked(&self.by_client);
-        let of_port = fates.entry(client).or_default();
-        if of_port.len() == FATES_KEPT {
-            of_port.pop_front();
-        }
-        of_port.push_back((accepted, fate));
-    }
-
-    fn killed(&self, client: SocketAddr, accepted: std::time::Instant, pod: String) {
-        let mut fates = locked(&self.by_client);
-        let mut of_port = fates.entry(client).or_default().iter_mut();
-        if let Some((_, fate)) = of_port.find(|(at, _)| *at == accepted) {
-            *fate = Fate::Killed { pod };
-        }
-    }
-}
-
 impl Routes {
     fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
         locked(&self.endpoints)
@@ -208,7 +151,7 @@ async fn hear(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>)
         }
         drop(endpoints);
         if standing != Standing::Ready {
-            routes.fates.pods.left_endpoints(&pod);
+            routes.pods.left_endpoints(&pod);
         }
     }
 }
@@ -267,6 +210,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::fates::Caller;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A balancer without lag.

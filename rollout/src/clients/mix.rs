@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::duration;
-use crate::outcome::Kind;
+use crate::record::outcome::Kind;
 
 /// How fast one group of clients sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
