@@ -50,7 +50,7 @@ pub(crate) struct Local {
     /// Pods that should be ready [default: the overlay's, or 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) replicas: Option<u32>,
-    /// The longest that the balancer takes to hear of an endpoint; each time is drawn from 0 to this (scaled)
+    /// The longest delay before the balancer sees a change of an endpoint; each is drawn from 0 to this (scaled)
     #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) lag: Duration,
     /// Load before, between and after the rollouts (scaled)
@@ -80,7 +80,7 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     #[arg(long, short)]
     pub(crate) deployment: String,
-    /// Where the service answers from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
+    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
     /// Not a port-forward: that is tied to one pod and hides the loss
     #[arg(long)]
     pub(crate) url: String,
@@ -106,7 +106,7 @@ pub(crate) struct Cluster {
 /// `rollout drive`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Drive {
-    /// Where the service answers, as http://HOST:PORT: a balancer in front of what is replaced
+    /// The service's URL, as http://HOST:PORT: a balancer in front of what is replaced
     #[arg(long)]
     pub(crate) url: String,
     /// Load before the command, and after it
@@ -141,7 +141,7 @@ pub(crate) struct Load {
     /// What post posts, as application/json
     #[arg(long, default_value = r#"{"name": "Ada"}"#, value_name = "JSON")]
     pub(crate) post_body: String,
-    /// The endless answer that stream reads
+    /// The endless response that stream reads
     #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
     pub(crate) stream_path: String,
     /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
@@ -149,9 +149,9 @@ pub(crate) struct Load {
     pub(crate) headers: Vec<(String, String)>,
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) connect_timeout: Duration,
-    /// For an answer, and for each part of an endless one
+    /// For a response, and for each part of a stream
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "TIME")]
-    pub(crate) answer_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     /// Write everything to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -160,7 +160,7 @@ pub(crate) struct Load {
     pub(crate) chart: Option<PathBuf>,
 }
 
-/// What a service does when it is asked to end.
+/// What a service does on SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sequence {
     None,
@@ -181,7 +181,7 @@ pub(crate) enum Mode {
 }
 
 impl Load {
-    /// The requests to send; where to is still to be said.
+    /// The requests to send; where to is set by [`Target::aim`].
     pub(crate) fn target(&self) -> Target {
         Target {
             addresses: Vec::new(),
@@ -193,7 +193,7 @@ impl Load {
             stream_path: self.stream_path.clone(),
             headers: self.headers.clone(),
             connect_timeout: self.connect_timeout,
-            answer_timeout: self.answer_timeout,
+            response_timeout: self.response_timeout,
         }
     }
 }

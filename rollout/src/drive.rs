@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     interrupt.or(ready).await?;
 
     let recorder = Arc::new(Recorder::start());
-    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
+    let context = Context { target: Arc::new(target), recorder: recorder.clone(), connections: None };
     let name = args.command.join(" ");
     let progress = Progress::show(&args.url, recorder, || "pods unseen".to_string());
     let script = async {

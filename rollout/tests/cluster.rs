@@ -53,7 +53,7 @@ fn no_kubectl() {
 fn no_cluster() {
     let said =
         "The connection to the server localhost:8080 was refused - did you specify the right host or port?";
-    refused("no-cluster", &format!("echo '{said}' >&2; exit 1"), "no cluster answers");
+    refused("no-cluster", &format!("echo '{said}' >&2; exit 1"), "no cluster responds");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn no_tls() {
 }
 
 #[test]
-fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
+fn a_whole_run_waits_for_the_old_pod_and_reports_its_history() {
     let service = Service::start();
     let pod = |event: &str, name: &str, deleted: &str| {
         format!(
@@ -116,7 +116,7 @@ fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
         *restart*) touch '{restarted}';;
         *status*) ;;
         *slices*watch*) echo '{in_it}'; wait_for_restart; sleep 0.3; echo '{out_of_it}'; exec sleep 60;;
-        *watch*) echo '{old}'; wait_for_restart; echo '{new}'; echo '{leaving}'; sleep 1; echo '{gone}'; exec sleep 60;;
+        *watch*) echo '{old}'; wait_for_restart; echo '{new}'; echo '{draining}'; sleep 1; echo '{gone}'; exec sleep 60;;
         *get*deployment*) echo '{DEPLOYMENT}';;
         esac",
         restarted = restarted.display(),
@@ -124,7 +124,7 @@ fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
         out_of_it = slice("false"),
         old = pod("ADDED", "old", ""),
         new = pod("ADDED", "new", ""),
-        leaving = pod("MODIFIED", "old", deleted),
+        draining = pod("MODIFIED", "old", deleted),
         gone = pod("DELETED", "old", deleted),
     );
     let file = scratch("cluster.json");
@@ -163,7 +163,9 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        eventually("the service answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        eventually("the service accepts connections", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         Self { process, url: format!("http://127.0.0.1:{port}") }
     }
 }

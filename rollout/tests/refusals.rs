@@ -27,12 +27,15 @@ fn a_command_line_that_means_nothing() {
 #[test]
 fn a_service_that_is_not_there_or_does_not_start() {
     refused(&["local", "--binary", "/nowhere/landfall"], "there is no service at /nowhere/landfall");
-    refused(&["local", "--binary", "/bin/false"], "ended unasked (exit status: 1), saying nothing");
+    refused(
+        &["local", "--binary", "/bin/false"],
+        "exited without SIGTERM (exit status: 1) and without output",
+    );
     refused(&["local", "--binary", "/etc/passwd"], "starting /etc/passwd");
     let service = scratch("service.sh");
     script(&service, "echo APP_HOST is no good >&2; exit 78");
     let service = service.to_str().unwrap();
-    refused(&["local", "--binary", service], "(exit status: 78), saying:\nAPP_HOST is no good");
+    refused(&["local", "--binary", service], "(exit status: 78); its last output:\nAPP_HOST is no good");
 }
 
 #[test]

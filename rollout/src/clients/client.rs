@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::pacer::Pacer;
 use super::target::Target;
-use crate::record::fates::{Caller, Fate, Fates};
+use crate::record::connections::{Caller, ConnectionOutcome, Connections};
 use crate::record::outcome::{Kind, Outcome};
 use crate::record::recorder::{Failure, Recorder};
 
@@ -20,7 +20,7 @@ pub(crate) struct Context {
     pub(crate) target: Arc<Target>,
     pub(crate) recorder: Arc<Recorder>,
     /// What the balancer did with each connection, where there is one.
-    pub(crate) fates: Option<Arc<Fates>>,
+    pub(crate) connections: Option<Arc<Connections>>,
 }
 
 /// One client's view of the run.
@@ -31,8 +31,8 @@ pub(super) struct Client {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// A request that got no full answer, and what its client knows of it.
-pub(super) struct Broken {
+/// A request that got no full response, and what its client knows of it.
+pub(super) struct Loss {
     pub(super) outcome: Outcome,
     pub(super) answered_before: u32,
     pub(super) bytes_received: usize,
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Connects to the target.
-    pub(super) async fn connect(&self) -> Result<(TcpStream, Caller), Broken> {
+    pub(super) async fn connect(&self) -> Result<(TcpStream, Caller), Loss> {
         let target = &self.context.target;
         let since = Instant::now();
         let connecting = TcpStream::connect(&target.addresses[..]);
@@ -75,7 +75,7 @@ impl Client {
             }
             Err(_) => (Outcome::ConnectTimeout, "no connection in time".to_string()),
         };
-        Err(Broken { outcome, answered_before: 0, bytes_received: 0, caller: None, detail })
+        Err(Loss { outcome, answered_before: 0, bytes_received: 0, caller: None, detail })
     }
 
     /// Counts a request that was answered in full.
@@ -83,31 +83,35 @@ impl Client {
         self.context.recorder.answered(self.kind, status, latency);
     }
 
-    /// Counts a request without a full answer; the balancer knows whether it ever had a pod.
-    pub(super) fn failed(&self, broken: Broken) {
-        let fate =
-            broken.caller.zip(self.context.fates.as_ref()).and_then(|(caller, fates)| fates.of(caller));
-        let (outcome, pod) = match fate {
-            Some(Fate::Refused { pod }) => (Outcome::Refused, pod),
-            Some(Fate::Killed { pod }) => (Outcome::Killed, Some(pod)),
-            Some(Fate::Carried { pod }) => (broken.outcome, Some(pod)),
-            None => (broken.outcome, None),
+    /// Counts a request without a full response; the balancer knows whether it ever had a pod.
+    pub(super) fn failed(&self, loss: Loss) {
+        let outcome = loss
+            .caller
+            .zip(self.context.connections.as_ref())
+            .and_then(|(caller, connections)| connections.of(caller));
+        let (outcome, pod) = match outcome {
+            Some(ConnectionOutcome::Refused { pod }) => (Outcome::Refused, pod),
+            Some(ConnectionOutcome::Killed { pod }) => (Outcome::Killed, Some(pod)),
+            Some(ConnectionOutcome::Proxied { pod }) => (loss.outcome, Some(pod)),
+            None => (loss.outcome, None),
         };
         self.context.recorder.failed(Failure {
             at: 0.0,
             kind: self.kind,
             outcome,
-            answered_before: broken.answered_before,
-            bytes_received: broken.bytes_received,
-            pod: pod.zip(self.context.fates.as_ref()).map(|(pod, fates)| fates.describe(&pod)),
-            detail: broken.detail,
+            answered_before: loss.answered_before,
+            bytes_received: loss.bytes_received,
+            pod: pod
+                .zip(self.context.connections.as_ref())
+                .map(|(pod, connections)| connections.describe(&pod)),
+            detail: loss.detail,
         });
     }
 }
 
-impl Broken {
-    /// A connection that broke before anything had been answered.
-    pub(super) fn at_first(caller: Caller, error: impl ToString) -> Self {
+impl Loss {
+    /// A connection that broke before its first response.
+    pub(super) fn on_new_connection(caller: Caller, error: impl ToString) -> Self {
         Self {
             outcome: Outcome::LostFirst,
             answered_before: 0,

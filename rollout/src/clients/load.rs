@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
-use super::http1::{keep, stream};
+use super::http1::{keep_alive, stream};
 use super::http2::multiplexed;
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
@@ -37,7 +37,7 @@ impl Load {
                 match group.kind {
                     Kind::H2 => clients.spawn(multiplexed::run(client, pacer, h2_streams)),
                     Kind::Stream => clients.spawn(stream::run(client, pacer)),
-                    _ => clients.spawn(keep::run(client, pacer)),
+                    _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
             }
         }

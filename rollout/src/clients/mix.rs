@@ -8,9 +8,9 @@ use crate::record::outcome::Kind;
 /// How fast one group of clients sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
-    /// Each client waits between these two after each answer, evenly drawn.
+    /// Each client waits between these two after each response, evenly drawn.
     Pause(Duration, Duration),
-    /// The group together sends this many requests per second, whether answers are slow or not.
+    /// The group together sends this many requests per second, whether responses are slow or not.
     Rate(f64),
 }
 

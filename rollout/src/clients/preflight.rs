@@ -19,7 +19,7 @@ pub(crate) async fn check(target: &Target, mix: &Mix, h2_streams: u32) -> Result
             }
         };
         let (path, name) = (target.path(group.kind), group.kind.name());
-        let status = match timeout(target.connect_timeout + target.answer_timeout, asked).await {
+        let status = match timeout(target.connect_timeout + target.response_timeout, asked).await {
             Ok(status) => status?,
             Err(_) => {
                 return Err(Unable(format!("{} did not answer {path} in time", target.authority)));
@@ -51,7 +51,7 @@ async fn connect(target: &Target) -> Result<TcpStream, Unable> {
 async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
     let tried = format!("asking http://{}{}", target.authority, target.path(kind));
     let mut connection = Connection::new(connect(target).await?).or_unable(&tried)?;
-    let head = connection.ask(&target.http1(kind)).await.or_unable(&tried)?;
+    let head = connection.send(&target.http1(kind)).await.or_unable(&tried)?;
     Ok(head.status)
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Target {
     /// Headers of every request, `Name: value`.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) connect_timeout: Duration,
-    pub(crate) answer_timeout: Duration,
+    pub(crate) response_timeout: Duration,
 }
 
 impl Target {

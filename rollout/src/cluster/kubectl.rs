@@ -78,9 +78,9 @@ impl Kubectl {
             for event in events.map_while(Result::ok) {
                 each(event["type"].as_str().unwrap_or_default(), &event["object"]);
             }
-            let mut said = String::new();
-            let _ = BufReader::new(err).read_to_string(&mut said);
-            *why.lock().expect("nothing panics while it holds the text") = Some(said);
+            let mut stderr = String::new();
+            let _ = BufReader::new(err).read_to_string(&mut stderr);
+            *why.lock().expect("nothing panics while it holds the text") = Some(stderr);
         });
         Ok(Watch { child, ended })
     }
@@ -101,7 +101,7 @@ impl Kubectl {
 }
 
 impl Watch {
-    /// What kubectl said when it ended by itself, which it should not.
+    /// What kubectl wrote to standard error when it exited by itself, which it should not.
     pub(crate) fn ended(&self) -> Option<String> {
         self.ended.lock().expect("nothing panics while it holds the text").clone()
     }
@@ -123,15 +123,15 @@ fn not_started(error: std::io::Error) -> Unable {
 }
 
 /// Sorts what kubectl says into what a user can do about it.
-fn meaning(said: &str, namespace: &str) -> Unable {
-    let said = said.trim();
-    let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+fn meaning(stderr: &str, namespace: &str) -> Unable {
+    let stderr = stderr.trim();
+    let any = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
     if any(&["(NotFound)", "not found"]) {
-        Unable(format!("no such thing in namespace {namespace}: {said}"))
+        Unable(format!("no such thing in namespace {namespace}: {stderr}"))
     } else if any(&["(Forbidden)", "forbidden"]) {
-        Unable(format!("rights missing: {said}"))
+        Unable(format!("rights missing: {stderr}"))
     } else if any(&["Unauthorized", "must be logged in"]) {
-        Unable(format!("the cluster does not know you, log in again: {said}"))
+        Unable(format!("the cluster does not know you, log in again: {stderr}"))
     } else if any(&[
         "refused",
         "Unable to connect",
@@ -141,9 +141,9 @@ fn meaning(said: &str, namespace: &str) -> Unable {
         "does not exist",
         "EOF",
     ]) {
-        Unable(format!("no cluster answers; look at `kubectl config current-context`: {said}"))
+        Unable(format!("no cluster responds; look at `kubectl config current-context`: {stderr}"))
     } else {
-        Unable(format!("kubectl: {said}"))
+        Unable(format!("kubectl: {stderr}"))
     }
 }
 
@@ -153,19 +153,19 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        for (said, begins) in [
+        for (stderr, begins) in [
             ("Error from server (NotFound): deployments.apps \"x\" not found", "no such thing"),
             (
                 "Error from server (Forbidden): deployments.apps is forbidden: User \"u\" cannot",
                 "rights missing",
             ),
             ("error: You must be logged in to the server (Unauthorized)", "the cluster does not know you"),
-            ("The connection to the server localhost:8080 was refused", "no cluster answers"),
-            ("error: context \"x\" does not exist", "no cluster answers"),
+            ("The connection to the server localhost:8080 was refused", "no cluster responds"),
+            ("error: context \"x\" does not exist", "no cluster responds"),
             ("error: unknown flag", "kubectl:"),
         ] {
-            let Unable(text) = meaning(said, "default");
-            assert!(text.starts_with(begins) && text.contains(said), "{text}");
+            let Unable(text) = meaning(stderr, "default");
+            assert!(text.starts_with(begins) && text.contains(stderr), "{text}");
         }
     }
 }

@@ -37,10 +37,10 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
     let recorder = Arc::new(Recorder::start());
     let pods = Arc::new(Pods::new(recorder.started()));
     let watched = Watched::begin(&kubectl, &deployment, pods.clone())?;
-    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
+    let context = Context { target: Arc::new(target), recorder: recorder.clone(), connections: None };
     let counted = pods.clone();
     let progress =
-        Progress::show(&args.deployment, recorder, move || format!("{} pods", counted.living().len()));
+        Progress::show(&args.deployment, recorder, move || format!("{} pods", counted.running().len()));
     let rollouts = Cell::new(0);
     let script = async {
         progress.stage("before the rollouts");
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
     drop((progress, watched));
     let name = format!("{} in {}", args.deployment, args.namespace);
     let setting = Setting { name, rollouts: rollouts.get(), chaos: false, scale: 1.0, timings: None };
-    let report = Report::new(setting, session, pods.lives());
+    let report = Report::new(setting, session, pods.histories());
     publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
     Ok(report.verdict())
 }
@@ -87,12 +87,13 @@ async fn roll(kubectl: &Kubectl, args: &Cluster, watched: &Watched) -> Result<()
     let deployment = format!("deployment/{}", args.deployment);
     let patience = duration::write(args.patience);
     let until = Instant::now() + args.patience;
-    let old = watched.pods.living();
+    let old = watched.pods.running();
     kubectl.run(&["rollout", "restart", &deployment]).await?;
     kubectl.run(&["rollout", "status", &deployment, &format!("--timeout={patience}")]).await?;
     loop {
         watched.check()?;
-        let left: Vec<String> = watched.pods.living().into_iter().filter(|name| old.contains(name)).collect();
+        let left: Vec<String> =
+            watched.pods.running().into_iter().filter(|name| old.contains(name)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -27,10 +27,10 @@ impl Watched {
         let (by_pod, by_slice, out_too) = (pods.clone(), pods.clone(), out.clone());
         let watches = [
             kubectl.watch(&["pods", "--selector", &selector], move |event, pod| {
-                heard_of_pod(&by_pod, &out, event, pod);
+                on_pod(&by_pod, &out, event, pod);
             })?,
             kubectl.watch(&["endpointslices"], move |event, slice| {
-                heard_of_slice(&by_slice, &out_too, event, slice);
+                on_slice(&by_slice, &out_too, event, slice);
             })?,
         ];
         Ok(Self { pods, watches })
@@ -39,7 +39,7 @@ impl Watched {
     /// Fails once a watch has ended: without it nobody would know when the old pods are gone.
     pub(super) fn check(&self) -> Result<(), Unable> {
         match self.watches.iter().find_map(Watch::ended) {
-            Some(said) => Err(Unable(format!("kubectl stopped watching: {}", said.trim()))),
+            Some(stderr) => Err(Unable(format!("kubectl stopped watching: {}", stderr.trim()))),
             None => Ok(()),
         }
     }
@@ -51,7 +51,7 @@ impl Out {
     }
 }
 
-fn heard_of_pod(pods: &Pods, out: &Out, event: &str, pod: &Value) {
+fn on_pod(pods: &Pods, out: &Out, event: &str, pod: &Value) {
     let Some(name) = pod["metadata"]["name"].as_str() else { return };
     if event != "DELETED" && !pods.knows(name) {
         pods.started(name);
@@ -81,7 +81,7 @@ fn end(pod: &Value) -> End {
     }
 }
 
-fn heard_of_slice(pods: &Pods, out: &Out, event: &str, slice: &Value) {
+fn on_slice(pods: &Pods, out: &Out, event: &str, slice: &Value) {
     for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
         let Some(name) = endpoint["targetRef"]["name"].as_str() else { continue };
         // A missing condition means ready, as the API says.
@@ -135,22 +135,24 @@ mod tests {
     fn a_pods_life_is_read_from_its_events_in_either_order() {
         for slice_first in [false, true] {
             let (pods, out) = (Pods::new(Instant::now()), Out::default());
-            heard_of_pod(&pods, &out, "ADDED", &pod("False", false, None));
-            heard_of_slice(&pods, &out, "ADDED", &slice(false));
-            assert_eq!(pods.lives()[0].ready, None);
-            heard_of_pod(&pods, &out, "MODIFIED", &pod("True", false, None));
-            heard_of_slice(&pods, &out, "MODIFIED", &slice(true));
+            on_pod(&pods, &out, "ADDED", &pod("False", false, None));
+            on_slice(&pods, &out, "ADDED", &slice(false));
+            assert_eq!(pods.histories()[0].ready, None);
+            on_pod(&pods, &out, "MODIFIED", &pod("True", false, None));
+            on_slice(&pods, &out, "MODIFIED", &slice(true));
             if slice_first {
-                heard_of_slice(&pods, &out, "MODIFIED", &slice(false));
+                on_slice(&pods, &out, "MODIFIED", &slice(false));
             }
-            heard_of_pod(&pods, &out, "MODIFIED", &pod("True", true, None));
-            heard_of_slice(&pods, &out, "MODIFIED", &slice(false));
-            let life = pods.lives().remove(0);
-            assert!(life.ready.is_some() && life.terminating.is_some() && life.left_endpoints.is_some());
-            assert_eq!(pods.living(), ["a"]);
-            heard_of_pod(&pods, &out, "DELETED", &pod("False", true, Some(0)));
-            assert_eq!(pods.lives()[0].end, Some(End::Exit(0)));
-            assert!(pods.living().is_empty());
+            on_pod(&pods, &out, "MODIFIED", &pod("True", true, None));
+            on_slice(&pods, &out, "MODIFIED", &slice(false));
+            let history = pods.histories().remove(0);
+            assert!(
+                history.ready.is_some() && history.terminating.is_some() && history.left_endpoints.is_some()
+            );
+            assert_eq!(pods.running(), ["a"]);
+            on_pod(&pods, &out, "DELETED", &pod("False", true, Some(0)));
+            assert_eq!(pods.histories()[0].end, Some(End::Exit(0)));
+            assert!(pods.running().is_empty());
         }
     }
 

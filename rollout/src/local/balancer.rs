@@ -1,5 +1,5 @@
 //! A TCP balancer that behaves like kube-proxy: it picks an endpoint per connection, keeps the
-//! connection there for life, hears of endpoints late, and never looks inside.
+//! connection there for life, sees changes of endpoints late, and never looks inside.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::record::fates::{Fate, Fates};
+use crate::record::connections::{ConnectionOutcome, Connections};
 use crate::record::pods::Pods;
 
 /// The balancer at work; it ends when dropped.
@@ -24,19 +24,19 @@ pub(crate) struct Balancer {
     tasks: [JoinHandle<()>; 2],
 }
 
-/// How an endpoint stands, as an EndpointSlice has it.
+/// The state of an endpoint, as an EndpointSlice has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum EndpointState {
     Ready,
-    /// Asked to end; used only when no endpoint is ready, as kube-proxy does.
+    /// Used only when no endpoint is ready, as kube-proxy does.
     Terminating,
     /// Failing its probe.
-    Out,
-    Gone,
+    NotReady,
+    Removed,
 }
 
-/// Passes an endpoint's changes on to the balancer, which hears of them late.
-pub(crate) struct Announcer {
+/// Sets an endpoint's state; the balancer sees the change late.
+pub(crate) struct EndpointHandle {
     pod: String,
     changes: mpsc::UnboundedSender<Change>,
 }
@@ -44,13 +44,13 @@ pub(crate) struct Announcer {
 struct Change {
     at: Instant,
     pod: String,
-    standing: Standing,
+    state: EndpointState,
 }
 
 struct Routes {
     endpoints: Mutex<Vec<Endpoint>>,
     live: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
-    fates: Arc<Fates>,
+    connections: Arc<Connections>,
     pods: Arc<Pods>,
     lag: Duration,
 }
@@ -58,39 +58,39 @@ struct Routes {
 struct Endpoint {
     pod: String,
     address: SocketAddr,
-    standing: Standing,
+    state: EndpointState,
 }
 
 impl Balancer {
-    /// Listens at `address`; each change of an endpoint is heard of after 0 to `lag`, evenly drawn.
+    /// Listens at `address`; each change of an endpoint takes effect after 0 to `lag`, evenly drawn.
     pub(crate) async fn start(address: SocketAddr, lag: Duration, pods: Arc<Pods>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let fates = Arc::new(Fates::new(pods.clone()));
+        let connections = Arc::new(Connections::new(pods.clone()));
         let routes =
-            Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), fates, pods, lag });
-        let (changes, heard) = mpsc::unbounded_channel();
+            Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), connections, pods, lag });
+        let (changes, received) = mpsc::unbounded_channel();
         let tasks =
-            [tokio::spawn(accept(listener, routes.clone())), tokio::spawn(hear(heard, routes.clone()))];
+            [tokio::spawn(accept(listener, routes.clone())), tokio::spawn(apply(received, routes.clone()))];
         Ok(Self { address, routes, changes, tasks })
     }
 
-    /// Makes an endpoint known, out until its announcer says otherwise.
-    pub(crate) fn register(&self, pod: &str, address: SocketAddr) -> Announcer {
-        let endpoint = Endpoint { pod: pod.to_string(), address, standing: Standing::Out };
+    /// Makes an endpoint known, not ready until its handle says otherwise.
+    pub(crate) fn register(&self, pod: &str, address: SocketAddr) -> EndpointHandle {
+        let endpoint = Endpoint { pod: pod.to_string(), address, state: EndpointState::NotReady };
         self.routes.endpoints().push(endpoint);
-        Announcer { pod: pod.to_string(), changes: self.changes.clone() }
+        EndpointHandle { pod: pod.to_string(), changes: self.changes.clone() }
     }
 
     /// What became of each connection.
-    pub(crate) fn fates(&self) -> Arc<Fates> {
-        self.routes.fates.clone()
+    pub(crate) fn connections(&self) -> Arc<Connections> {
+        self.routes.connections.clone()
     }
 
     /// The pods that new connections are sent to.
     pub(crate) fn ready(&self) -> usize {
         let endpoints = self.routes.endpoints();
-        endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Ready).count()
+        endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Ready).count()
     }
 
     /// Resets one connection, chosen at random, at both ends.
@@ -110,11 +110,11 @@ impl Drop for Balancer {
     }
 }
 
-impl Announcer {
-    /// Says how the endpoint stands now; the balancer hears of it later.
-    pub(crate) fn say(&self, standing: Standing) {
-        // A balancer that has ended needs no news.
-        let _ = self.changes.send(Change { at: Instant::now(), pod: self.pod.clone(), standing });
+impl EndpointHandle {
+    /// Sets the endpoint's state; the balancer sees it later.
+    pub(crate) fn set(&self, state: EndpointState) {
+        // A balancer that has ended needs no changes.
+        let _ = self.changes.send(Change { at: Instant::now(), pod: self.pod.clone(), state });
     }
 }
 
@@ -125,32 +125,32 @@ impl Routes {
 
     fn pick(&self) -> Option<(String, SocketAddr)> {
         let endpoints = self.endpoints();
-        let standing = |wanted| endpoints.iter().filter(move |endpoint| endpoint.standing == wanted);
-        let usable = match standing(Standing::Ready).count() {
-            0 => Standing::Terminating,
-            _ => Standing::Ready,
+        let state = |wanted| endpoints.iter().filter(move |endpoint| endpoint.state == wanted);
+        let usable = match state(EndpointState::Ready).count() {
+            0 => EndpointState::Terminating,
+            _ => EndpointState::Ready,
         };
-        let count = standing(usable).count();
+        let count = state(usable).count();
         if count == 0 {
             return None;
         }
-        let chosen = standing(usable).nth(fastrand::usize(..count))?;
+        let chosen = state(usable).nth(fastrand::usize(..count))?;
         Some((chosen.pod.clone(), chosen.address))
     }
 }
 
-/// Hears of one change after another, never of a later one first: so does kube-proxy.
-async fn hear(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>) {
-    while let Some(Change { at, pod, standing }) = changes.recv().await {
+/// Applies one change after another, never a later one first: so does kube-proxy.
+async fn apply(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>) {
+    while let Some(Change { at, pod, state }) = changes.recv().await {
         sleep_until(at + routes.lag.mul_f64(fastrand::f64())).await;
         let mut endpoints = routes.endpoints();
-        if standing == Standing::Gone {
+        if state == EndpointState::Removed {
             endpoints.retain(|endpoint| endpoint.pod != pod);
         } else if let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.pod == pod) {
-            endpoint.standing = standing;
+            endpoint.state = state;
         }
         drop(endpoints);
-        if standing != Standing::Ready {
+        if state != EndpointState::Ready {
             routes.pods.left_endpoints(&pod);
         }
     }
@@ -159,37 +159,37 @@ async fn hear(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>)
 async fn accept(listener: TcpListener, routes: Arc<Routes>) {
     loop {
         match listener.accept().await {
-            Ok((client, peer)) => _ = tokio::spawn(carry(client, peer, routes.clone())),
+            Ok((client, peer)) => _ = tokio::spawn(proxy(client, peer, routes.clone())),
             // Out of descriptors: the next one may fit again.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-async fn carry(mut client: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
+async fn proxy(mut client: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
     let accepted = std::time::Instant::now();
     let Some((pod, address)) = routes.pick() else {
-        routes.fates.begin(peer, accepted, Fate::Refused { pod: None });
+        routes.connections.begin(peer, accepted, ConnectionOutcome::Refused { pod: None });
         return reset(&client);
     };
     let Ok(mut server) = TcpStream::connect(address).await else {
-        routes.fates.begin(peer, accepted, Fate::Refused { pod: Some(pod) });
+        routes.connections.begin(peer, accepted, ConnectionOutcome::Refused { pod: Some(pod) });
         return reset(&client);
     };
-    routes.fates.begin(peer, accepted, Fate::Carried { pod: pod.clone() });
+    routes.connections.begin(peer, accepted, ConnectionOutcome::Proxied { pod: pod.clone() });
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let kill = Arc::new(Notify::new());
     locked(&routes.live).insert(peer, kill.clone());
     tokio::select! {
         copied = copy_bidirectional_with_sizes(&mut client, &mut server, 4096, 4096) => {
-            // What ended with a reset on one side ends with a reset on the other.
+            // A reset on one side becomes a reset on the other.
             if copied.is_err() {
                 reset(&client);
                 reset(&server);
             }
         }
         () = kill.notified() => {
-            routes.fates.killed(peer, accepted, pod);
+            routes.connections.killed(peer, accepted, pod);
             reset(&client);
             reset(&server);
         }
@@ -197,7 +197,7 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, routes: Arc<Routes>) {
     locked(&routes.live).remove(&peer);
 }
 
-/// Makes the close that follows a reset instead of a polite end.
+/// Makes the close that follows a reset instead of a FIN.
 fn reset(stream: &TcpStream) {
     // A socket that is already gone needs no reset.
     let _ = stream.set_zero_linger();
@@ -210,7 +210,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::fates::Caller;
+    use crate::record::connections::Caller;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A balancer without lag.
@@ -219,10 +219,10 @@ mod tests {
         Balancer::start(([127, 0, 0, 1], 0).into(), Duration::ZERO, pods).await.unwrap()
     }
 
-    /// A server that answers each connection's first byte with its own, then repeats what it reads.
-    async fn endpoint(balancer: &Balancer, own: u8) -> Announcer {
+    /// A server that answers each byte with its own.
+    async fn endpoint(balancer: &Balancer, own: u8) -> EndpointHandle {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let announcer = balancer.register(&format!("pod-{own}"), listener.local_addr().unwrap());
+        let endpoint = balancer.register(&format!("pod-{own}"), listener.local_addr().unwrap());
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -234,7 +234,7 @@ mod tests {
                 });
             }
         });
-        announcer
+        endpoint
     }
 
     async fn asks(stream: &mut TcpStream) -> io::Result<u8> {
@@ -242,28 +242,28 @@ mod tests {
         stream.read_u8().await
     }
 
-    async fn heard(balancer: &Balancer, ready: usize) {
-        let heard = async {
+    async fn until_ready(balancer: &Balancer, ready: usize) {
+        let seen = async {
             while balancer.ready() != ready {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_connection_stays_on_its_endpoint_when_that_leaves() {
         let balancer = balancer().await;
         let first = endpoint(&balancer, 1).await;
-        first.say(Standing::Ready);
-        heard(&balancer, 1).await;
+        first.set(EndpointState::Ready);
+        until_ready(&balancer, 1).await;
         let mut kept = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut kept).await.unwrap(), 1);
         let second = endpoint(&balancer, 2).await;
-        second.say(Standing::Ready);
-        heard(&balancer, 2).await;
-        first.say(Standing::Terminating);
-        heard(&balancer, 1).await;
+        second.set(EndpointState::Ready);
+        until_ready(&balancer, 2).await;
+        first.set(EndpointState::Terminating);
+        until_ready(&balancer, 1).await;
         assert_eq!(asks(&mut kept).await.unwrap(), 1);
         let mut fresh = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut fresh).await.unwrap(), 2);
@@ -273,10 +273,10 @@ mod tests {
     async fn leaving_endpoints_are_used_when_no_other_is_there() {
         let balancer = balancer().await;
         let only = endpoint(&balancer, 1).await;
-        only.say(Standing::Ready);
-        heard(&balancer, 1).await;
-        only.say(Standing::Terminating);
-        heard(&balancer, 0).await;
+        only.set(EndpointState::Ready);
+        until_ready(&balancer, 1).await;
+        only.set(EndpointState::Terminating);
+        until_ready(&balancer, 0).await;
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut stream).await.unwrap(), 1);
     }
@@ -287,30 +287,34 @@ mod tests {
         let since = std::time::Instant::now();
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         assert!(asks(&mut stream).await.is_err());
-        let fate = balancer.fates().of(Caller { address: stream.local_addr().unwrap(), since });
-        assert!(matches!(fate, Some(Fate::Refused { pod: None })), "{fate:?}");
+        let outcome = balancer.connections().of(Caller { address: stream.local_addr().unwrap(), since });
+        assert!(matches!(outcome, Some(ConnectionOutcome::Refused { pod: None })), "{outcome:?}");
     }
 
     #[tokio::test]
     async fn a_killed_connection_is_reset_and_known_to_be() {
         let balancer = balancer().await;
         let only = endpoint(&balancer, 1).await;
-        only.say(Standing::Ready);
-        heard(&balancer, 1).await;
+        only.set(EndpointState::Ready);
+        until_ready(&balancer, 1).await;
         let since = std::time::Instant::now();
         let mut stream = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut stream).await.unwrap(), 1);
         balancer.kill_one();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         let caller = Caller { address: stream.local_addr().unwrap(), since };
-        let fate = balancer.fates().of(caller);
-        assert!(matches!(fate, Some(Fate::Killed { .. })), "{fate:?}");
+        let outcome = balancer.connections().of(caller);
+        assert!(matches!(outcome, Some(ConnectionOutcome::Killed { .. })), "{outcome:?}");
 
         // Its port goes to another while it holds on to what it had.
         let later = std::time::Instant::now();
-        balancer.fates().begin(caller.address, later, Fate::Carried { pod: "other".into() });
-        assert!(matches!(balancer.fates().of(caller), Some(Fate::Killed { .. })));
+        balancer.connections().begin(
+            caller.address,
+            later,
+            ConnectionOutcome::Proxied { pod: "other".into() },
+        );
+        assert!(matches!(balancer.connections().of(caller), Some(ConnectionOutcome::Killed { .. })));
         let other = Caller { since: later, ..caller };
-        assert!(matches!(balancer.fates().of(other), Some(Fate::Carried { .. })));
+        assert!(matches!(balancer.connections().of(other), Some(ConnectionOutcome::Proxied { .. })));
     }
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::balancer::Balancer;
-use super::deployment::Order;
+use super::deployment::DeploymentCommand;
 use super::timings::Timings;
 
 /// Chaos at work.
@@ -19,7 +19,7 @@ pub(crate) struct Chaos {
 
 /// Begins to disturb: about five times in each drain delay, something at random.
 pub(crate) fn begin(
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<DeploymentCommand>,
     balancer: Arc<Balancer>,
     timings: Arc<Timings>,
 ) -> Chaos {
@@ -32,12 +32,12 @@ pub(crate) fn begin(
                 _ = stopped.wait_for(|stop| *stop) => break,
             }
             let order = match fastrand::u8(..10) {
-                0 => Order::Evict,
+                0 => DeploymentCommand::Evict,
                 1 if timings.replicas > 1 => {
                     scaled_down = !scaled_down;
-                    Order::Scale(timings.replicas - u32::from(scaled_down))
+                    DeploymentCommand::Scale(timings.replicas - u32::from(scaled_down))
                 }
-                2 | 3 => Order::Freeze(stall(&timings)),
+                2 | 3 => DeploymentCommand::Freeze(stall(&timings)),
                 _ => {
                     balancer.kill_one();
                     continue;
@@ -46,7 +46,7 @@ pub(crate) fn begin(
             // A Deployment that has failed ends the run itself.
             let _ = orders.send(order);
         }
-        let _ = orders.send(Order::Scale(timings.replicas));
+        let _ = orders.send(DeploymentCommand::Scale(timings.replicas));
     });
     Chaos { stop, running }
 }

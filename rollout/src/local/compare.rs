@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
         let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
         print(&text::text(&report));
         reports.push((sequence, report));
-        if interrupt.is_asked() {
+        if interrupt.is_interrupted() {
             break;
         }
     }
@@ -89,13 +89,13 @@ fn comparison(reports: &[(Sequence, Report)]) -> String {
     let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| reports.iter().any(|(_, report)| report.seen.tallies.contains_key(kind)))
+        .filter(|kind| reports.iter().any(|(_, report)| report.observed.tallies.contains_key(kind)))
         .collect();
     rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
     rows[0].push("all".into());
     for (sequence, report) in reports {
         let mut row = vec![sequence.meaning().to_string()];
-        for tally in kinds.iter().map(|kind| report.seen.tallies.get(kind)).chain([Some(&report.all)]) {
+        for tally in kinds.iter().map(|kind| report.observed.tallies.get(kind)).chain([Some(&report.all)]) {
             row.push(tally.map_or_else(
                 || "-".into(),
                 |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::balancer::Balancer;
 use super::network::Network;
-use super::pod::{Ask, News, Place, Pod, Program};
+use super::pod::{Pod, PodCommand, PodEvent, PodIdentity, Program};
 use super::rolling::Rolling;
 use super::timings::Timings;
 use crate::record::pods::Pods;
@@ -18,9 +18,9 @@ use crate::unable::{OrUnable, Unable};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What may be asked of a Deployment.
+/// What a Deployment can be ordered to do.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum DeploymentCommand {
     /// Replace every pod, as `kubectl rollout restart` does.
     Restart,
     Scale(u32),
@@ -33,7 +33,7 @@ pub(crate) enum Order {
 /// How far a Deployment has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Counts the restarts it has heard of.
+    /// Counts the restarts so far.
     pub(crate) revision: u32,
     pub(crate) ready: usize,
     pub(crate) terminating: usize,
@@ -56,7 +56,7 @@ struct Controller {
     revision: u32,
     members: Vec<Member>,
     tasks: JoinSet<()>,
-    news: mpsc::UnboundedSender<(u32, News)>,
+    events: mpsc::UnboundedSender<(u32, PodEvent)>,
     next: u32,
 }
 
@@ -66,17 +66,17 @@ struct Member {
     ready_since: Option<Instant>,
     terminating: bool,
     started: Instant,
-    asks: mpsc::UnboundedSender<Ask>,
+    commands: mpsc::UnboundedSender<PodCommand>,
 }
 
 impl Deployment {
     /// Runs until dropped; an error when a pod cannot be made ready.
     pub(crate) async fn run(
         self,
-        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut orders: mpsc::UnboundedReceiver<DeploymentCommand>,
         status: watch::Sender<Status>,
     ) -> Result<(), Unable> {
-        let (sender, mut news) = mpsc::unbounded_channel();
+        let (sender, mut events) = mpsc::unbounded_channel();
         let replicas = self.timings.replicas;
         let mut controller = Controller {
             deployment: self,
@@ -84,7 +84,7 @@ impl Deployment {
             revision: 0,
             members: Vec::new(),
             tasks: JoinSet::new(),
-            news: sender,
+            events: sender,
             next: 0,
         };
         loop {
@@ -92,13 +92,13 @@ impl Deployment {
             status.send_replace(controller.status());
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => controller.obey(order),
+                    Some(order) => controller.execute(order),
                     None => {
                         controller.tasks.shutdown().await;
                         return Ok(());
                     }
                 },
-                Some((id, news)) = news.recv() => controller.hear(id, news)?,
+                Some((id, event)) = events.recv() => controller.handle(id, event)?,
                 Some(ended) = controller.tasks.join_next() => ended.or_unable("a pod of this tool failed")?,
                 () = sleep_until(look_again) => {}
             }
@@ -147,16 +147,17 @@ impl Controller {
     fn start_one(&mut self) -> Result<(), Unable> {
         self.next += 1;
         let (address, [port, admin_port]) = self.deployment.network.next()?;
-        let place = Place { id: self.next, name: format!("pod-{}", self.next), address, port, admin_port };
-        let (asks, asked) = mpsc::unbounded_channel();
+        let identity =
+            PodIdentity { id: self.next, name: format!("pod-{}", self.next), address, port, admin_port };
+        let (commands, received) = mpsc::unbounded_channel();
         let pod = Pod {
-            announcer: self.deployment.balancer.register(&place.name, (address, port).into()),
-            place,
+            endpoint: self.deployment.balancer.register(&identity.name, (address, port).into()),
+            identity,
             program: self.deployment.program.clone(),
             timings: self.deployment.timings.clone(),
             pods: self.deployment.pods.clone(),
-            asks: asked,
-            news: self.news.clone(),
+            commands: received,
+            events: self.events.clone(),
         };
         self.tasks.spawn(pod.run());
         self.members.push(Member {
@@ -165,37 +166,37 @@ impl Controller {
             ready_since: None,
             terminating: false,
             started: Instant::now(),
-            asks,
+            commands,
         });
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) {
+    fn execute(&mut self, order: DeploymentCommand) {
         match order {
-            Order::Restart => self.revision += 1,
-            Order::Scale(replicas) => self.replicas = replicas,
-            Order::Evict if self.available() >= self.replicas as usize => {
+            DeploymentCommand::Restart => self.revision += 1,
+            DeploymentCommand::Scale(replicas) => self.replicas = replicas,
+            DeploymentCommand::Evict if self.available() >= self.replicas as usize => {
                 if let Some(member) = self.any_ready() {
                     member.terminate();
                 }
             }
-            Order::Evict => {}
-            Order::Freeze(length) => {
+            DeploymentCommand::Evict => {}
+            DeploymentCommand::Freeze(length) => {
                 if let Some(member) = self.any_ready() {
-                    let _ = member.asks.send(Ask::Freeze(length));
+                    let _ = member.commands.send(PodCommand::Freeze(length));
                 }
             }
         }
     }
 
-    fn hear(&mut self, id: u32, news: News) -> Result<(), Unable> {
+    fn handle(&mut self, id: u32, event: PodEvent) -> Result<(), Unable> {
         let Some(n) = self.members.iter().position(|member| member.id == id) else {
             return Ok(());
         };
-        match news {
-            News::Ready => self.members[n].ready_since = Some(Instant::now()),
-            News::Unready => self.members[n].ready_since = None,
-            News::Gone { why } => {
+        match event {
+            PodEvent::Ready => self.members[n].ready_since = Some(Instant::now()),
+            PodEvent::Unready => self.members[n].ready_since = None,
+            PodEvent::Gone { why } => {
                 let member = self.members.swap_remove(n);
                 match why {
                     Some(why) if member.ready_since.is_none() && !member.terminating => {
@@ -247,7 +248,7 @@ impl Controller {
 impl Member {
     fn terminate(&mut self) {
         self.terminating = true;
-        // A pod that has already ended needs no asking.
-        let _ = self.asks.send(Ask::Terminate);
+        // A pod that has already exited needs no command.
+        let _ = self.commands.send(PodCommand::Terminate);
     }
 }

@@ -25,8 +25,8 @@ use crate::duration;
 use crate::report::summary::Verdict;
 use crate::unable::{OrUnable, Unable};
 
-/// Set once the server was asked to end.
-type Leaving = Arc<AtomicBool>;
+/// Set from SIGTERM on.
+type Draining = Arc<AtomicBool>;
 
 /// Serves until SIGTERM, then ends as `mode` says.
 pub(crate) async fn serve(mode: Mode) -> Result<Verdict, Unable> {
@@ -37,17 +37,17 @@ pub(crate) async fn serve(mode: Mode) -> Result<Verdict, Unable> {
     let delay = env::var("APP_DRAIN_DELAY").unwrap_or_else(|_| "5s".into());
     let delay = duration::parse(&delay).or_unable("APP_DRAIN_DELAY")?;
 
-    let leaving = Leaving::default();
-    tokio::spawn(axum::serve(admin, probes(leaving.clone())).into_future());
+    let draining = Draining::default();
+    tokio::spawn(axum::serve(admin, probes(draining.clone())).into_future());
     let service = match mode {
-        Mode::Close => service().layer(from_fn_with_state(leaving.clone(), close_when_leaving)),
+        Mode::Close => service().layer(from_fn_with_state(draining.clone(), close_when_draining)),
         Mode::None | Mode::Flag => service(),
     };
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {
             term.recv().await;
             if mode != Mode::None {
-                leaving.store(true, Ordering::Release);
+                draining.store(true, Ordering::Release);
                 tokio::time::sleep(delay).await;
             }
         })
@@ -63,8 +63,8 @@ fn service() -> Router {
         .route("/ticks", get(|| async { Sse::new(ticks()) }))
 }
 
-fn probes(leaving: Leaving) -> Router {
-    let ready = async |State(leaving): State<Leaving>| match leaving.load(Ordering::Acquire) {
+fn probes(draining: Draining) -> Router {
+    let ready = async |State(draining): State<Draining>| match draining.load(Ordering::Acquire) {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,
     };
@@ -72,7 +72,7 @@ fn probes(leaving: Leaving) -> Router {
         .route("/livez", get(|| async {}))
         .route("/startupz", get(|| async {}))
         .route("/readyz", get(ready))
-        .with_state(leaving)
+        .with_state(draining)
 }
 
 async fn greet(Json(greeting): Json<Value>) -> impl IntoResponse {
@@ -87,10 +87,10 @@ fn ticks() -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
-async fn close_when_leaving(State(leaving): State<Leaving>, request: Request, next: Next) -> Response {
+async fn close_when_draining(State(draining): State<Draining>, request: Request, next: Next) -> Response {
     let http1 = request.version() <= Version::HTTP_11;
     let mut response = next.run(request).await;
-    if http1 && leaving.load(Ordering::Acquire) {
+    if http1 && draining.load(Ordering::Acquire) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

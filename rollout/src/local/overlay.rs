@@ -1,4 +1,4 @@
-//! The timings that an overlay's manifests ask for.
+//! The timings in an overlay's manifests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,8 +62,8 @@ fn render(directory: &Path) -> Result<String, Unable> {
         "rendering the overlay needs kubectl on the PATH (or give a file that is already rendered)",
     )?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Unable(format!("kubectl kustomize {}: {}", directory.display(), said.trim())));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(Unable(format!("kubectl kustomize {}: {}", directory.display(), stderr.trim())));
     }
     String::from_utf8(output.stdout).or_unable("what kubectl kustomize rendered")
 }

@@ -1,4 +1,4 @@
-//! What a kubelet does for one pod: start, probe, ask to end, wait for the grace period, kill.
+//! What a kubelet does for one pod: start, probe, SIGTERM, the grace period, SIGKILL.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::balancer::{Announcer, Standing};
+use super::balancer::{EndpointHandle, EndpointState};
 use super::process::Process;
 use super::timings::{Probe, Timings};
 use crate::clients::http1::connection::Connection;
@@ -27,7 +27,7 @@ pub(crate) struct Program {
 
 /// One pod's name and addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct PodIdentity {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) address: IpAddr,
@@ -35,20 +35,20 @@ pub(crate) struct Place {
     pub(crate) admin_port: u16,
 }
 
-/// What the Deployment may ask of a pod.
+/// What the Deployment orders a pod to do.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum PodCommand {
     Terminate,
     /// Stop the process for this long, as a busy node does.
     Freeze(Duration),
 }
 
-/// What the Deployment hears of a pod.
+/// What the Deployment learns of a pod.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum PodEvent {
     Ready,
     Unready,
-    /// The pod has ended; `why` says so when nobody had asked it to.
+    /// The pod has ended; `why` is the reason when it was not terminated.
     Gone {
         why: Option<String>,
     },
@@ -56,19 +56,19 @@ pub(crate) enum News {
 
 /// A pod's ties to the rest of the run.
 pub(crate) struct Pod {
-    pub(crate) place: Place,
+    pub(crate) identity: PodIdentity,
     pub(crate) program: Program,
     pub(crate) timings: Arc<Timings>,
     pub(crate) pods: Arc<Pods>,
-    pub(crate) announcer: Announcer,
-    pub(crate) asks: mpsc::UnboundedReceiver<Ask>,
-    pub(crate) news: mpsc::UnboundedSender<(u32, News)>,
+    pub(crate) endpoint: EndpointHandle,
+    pub(crate) commands: mpsc::UnboundedReceiver<PodCommand>,
+    pub(crate) events: mpsc::UnboundedSender<(u32, PodEvent)>,
 }
 
 impl Pod {
     /// Runs the pod from its start to its end.
     pub(crate) async fn run(mut self) {
-        self.pods.started(&self.place.name);
+        self.pods.started(&self.identity.name);
         let process = match self.start() {
             Ok(process) => process,
             Err(error) => {
@@ -77,7 +77,7 @@ impl Pod {
                 return;
             }
         };
-        if let Some(process) = self.live(process).await {
+        if let Some(process) = self.run_until_terminated(process).await {
             self.terminate(process).await;
         }
     }
@@ -85,17 +85,17 @@ impl Pod {
     fn start(&self) -> std::io::Result<Process> {
         let mut variables = self.timings.environment();
         variables.extend([
-            ("APP_HOST", self.place.address.to_string()),
-            ("APP_PORT", self.place.port.to_string()),
-            ("APP_ADMIN_PORT", self.place.admin_port.to_string()),
-            ("APP_POD_NAME", self.place.name.clone()),
+            ("APP_HOST", self.identity.address.to_string()),
+            ("APP_PORT", self.identity.port.to_string()),
+            ("APP_ADMIN_PORT", self.identity.admin_port.to_string()),
+            ("APP_POD_NAME", self.identity.name.clone()),
         ]);
-        let log = self.program.logs.as_ref().map(|logs| logs.join(format!("{}.log", self.place.name)));
+        let log = self.program.logs.as_ref().map(|logs| logs.join(format!("{}.log", self.identity.name)));
         Process::start(&self.program.path, &self.program.arguments, &variables, log.as_deref())
     }
 
-    /// Probes until the pod is asked to end; `None` when it ended by itself.
-    async fn live(&mut self, mut process: Process) -> Option<Process> {
+    /// Probes until the pod is to terminate; `None` when it exited by itself.
+    async fn run_until_terminated(&mut self, mut process: Process) -> Option<Process> {
         let timings = self.timings.clone();
         let (mut probe, mut started, mut ready, mut failures) = (&timings.startup, false, false, 0);
         let mut ticks = ticks(probe);
@@ -103,21 +103,21 @@ impl Pod {
             tokio::select! {
                 status = process.ended() => {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                    let why = match process.last_words().await {
-                        said if said.is_empty() => format!("{} ended unasked ({status}), saying nothing", self.place.name),
-                        said => format!("{} ended unasked ({status}), saying:\n{said}", self.place.name),
+                    let why = match process.output_tail().await {
+                        output if output.is_empty() => format!("{} exited without SIGTERM ({status}) and without output", self.identity.name),
+                        output => format!("{} exited without SIGTERM ({status}); its last output:\n{output}", self.identity.name),
                     };
                     self.end(End::Crashed, Some(why));
                     return None;
                 }
-                ask = self.asks.recv() => match ask {
-                    Some(Ask::Freeze(length)) => {
+                command = self.commands.recv() => match command {
+                    Some(PodCommand::Freeze(length)) => {
                         process.signal(Signal::STOP);
                         sleep(length).await;
                         process.signal(Signal::CONT);
                     }
                     // Without a Deployment there is nobody to live for.
-                    Some(Ask::Terminate) | None => return Some(process),
+                    Some(PodCommand::Terminate) | None => return Some(process),
                 },
                 _ = ticks.tick() => match (self.passes(probe).await, started) {
                     (true, false) => {
@@ -128,16 +128,16 @@ impl Pod {
                     (true, true) => {
                         failures = 0;
                         if !std::mem::replace(&mut ready, true) {
-                            self.pods.ready(&self.place.name);
-                            self.announcer.say(Standing::Ready);
-                            self.tell(News::Ready);
+                            self.pods.ready(&self.identity.name);
+                            self.endpoint.set(EndpointState::Ready);
+                            self.report(PodEvent::Ready);
                         }
                     }
                     (false, true) => {
                         failures += 1;
                         if failures >= probe.failures && std::mem::replace(&mut ready, false) {
-                            self.announcer.say(Standing::Out);
-                            self.tell(News::Unready);
+                            self.endpoint.set(EndpointState::NotReady);
+                            self.report(PodEvent::Unready);
                         }
                     }
                     (false, false) => {}
@@ -146,10 +146,10 @@ impl Pod {
         }
     }
 
-    /// The endpoint list and the process are told at the same moment, as on a cluster.
+    /// The endpoint list and the process hear of it at the same moment, as on a cluster.
     async fn terminate(self, mut process: Process) {
-        self.pods.terminating(&self.place.name);
-        self.announcer.say(Standing::Terminating);
+        self.pods.terminating(&self.identity.name);
+        self.endpoint.set(EndpointState::Terminating);
         sleep(self.timings.pre_stop).await;
         process.signal(Signal::TERM);
         let left = self.timings.grace.saturating_sub(self.timings.pre_stop);
@@ -165,19 +165,19 @@ impl Pod {
     }
 
     async fn passes(&self, probe: &Probe) -> bool {
-        let address = SocketAddr::new(self.place.address, self.place.admin_port);
+        let address = SocketAddr::new(self.identity.address, self.identity.admin_port);
         timeout(probe.timeout, get(address, &probe.path)).await.unwrap_or(false)
     }
 
     fn end(&self, end: End, why: Option<String>) {
-        self.announcer.say(Standing::Gone);
-        self.pods.gone(&self.place.name, end);
-        self.tell(News::Gone { why });
+        self.endpoint.set(EndpointState::Removed);
+        self.pods.gone(&self.identity.name, end);
+        self.report(PodEvent::Gone { why });
     }
 
-    fn tell(&self, news: News) {
-        // A run that is over wants no news.
-        let _ = self.news.send((self.place.id, news));
+    fn report(&self, event: PodEvent) {
+        // A run that is over handles no events.
+        let _ = self.events.send((self.identity.id, event));
     }
 }
 
@@ -195,6 +195,6 @@ async fn get(address: SocketAddr, path: &str) -> bool {
     let Ok(mut connection) = Connection::new(stream) else {
         return false;
     };
-    let answer = connection.exchange(request.as_bytes()).await;
-    answer.is_ok_and(|answer| (200..400).contains(&answer.status))
+    let response = connection.exchange(request.as_bytes()).await;
+    response.is_ok_and(|response| (200..400).contains(&response.status))
 }

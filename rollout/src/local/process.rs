@@ -1,4 +1,4 @@
-//! A process of ours: its own group, its last words kept, and never left behind.
+//! A process of ours: its own group, the end of its output kept, and never left behind.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,12 +13,12 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-const LAST_WORDS: usize = 20;
+const TAIL_LINES: usize = 20;
 
 /// A running process; it is killed when this is dropped, also by a panic.
 pub(crate) struct Process {
     child: Child,
-    said: Arc<Mutex<VecDeque<String>>>,
+    output: Arc<Mutex<VecDeque<String>>>,
     readers: JoinSet<()>,
 }
 
@@ -46,16 +46,16 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let output = Arc::new(Mutex::new(VecDeque::new()));
         let log = log.map(std::fs::File::create).transpose()?.map(Arc::new);
         let mut readers = JoinSet::new();
         if let Some(out) = child.stdout.take() {
-            readers.spawn(keep_last_words(out, said.clone(), log.clone()));
+            readers.spawn(read_output(out, output.clone(), log.clone()));
         }
         if let Some(err) = child.stderr.take() {
-            readers.spawn(keep_last_words(err, said.clone(), log));
+            readers.spawn(read_output(err, output.clone(), log));
         }
-        Ok(Self { child, said, readers })
+        Ok(Self { child, output, readers })
     }
 
     /// Sends a signal; a process that has already ended gets none.
@@ -73,18 +73,18 @@ impl Process {
     }
 
     /// The last lines that the process wrote, once it has ended.
-    pub(crate) async fn last_words(&mut self) -> String {
+    pub(crate) async fn output_tail(&mut self) -> String {
         // A child of the process may hold its output open.
         let read = async { while self.readers.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_secs(1), read).await;
-        let said = self.said.lock().expect("nothing panics while it holds the lines");
-        said.iter().cloned().collect::<Vec<_>>().join("\n")
+        let output = self.output.lock().expect("nothing panics while it holds the lines");
+        output.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 }
 
-async fn keep_last_words(
+async fn read_output(
     from: impl AsyncRead + Unpin,
-    said: Arc<Mutex<VecDeque<String>>>,
+    output: Arc<Mutex<VecDeque<String>>>,
     log: Option<Arc<std::fs::File>>,
 ) {
     let mut lines = BufReader::new(from).split(b'\n');
@@ -95,11 +95,11 @@ async fn keep_last_words(
             // A full disk must not end the run.
             let _ = writeln!(&mut &**log, "{line}");
         }
-        let mut said = said.lock().expect("nothing panics while it holds the lines");
-        if said.len() == LAST_WORDS {
-            said.pop_front();
+        let mut output = output.lock().expect("nothing panics while it holds the lines");
+        if output.len() == TAIL_LINES {
+            output.pop_front();
         }
-        said.push_back(line);
+        output.push_back(line);
     }
 }
 
@@ -140,8 +140,8 @@ mod tests {
         let script = "for n in $(seq 100); do echo line $n; done; echo last >&2";
         let mut process = Process::start(Path::new("sh"), &["-c".into(), script.into()], &[], None).unwrap();
         assert!(process.ended().await.unwrap().success());
-        let said = process.last_words().await;
-        assert!(said.contains("line 100") && said.contains("last"), "{said}");
-        assert_eq!(said.lines().count(), LAST_WORDS);
+        let output = process.output_tail().await;
+        assert!(output.contains("line 100") && output.contains("last"), "{output}");
+        assert_eq!(output.lines().count(), TAIL_LINES);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::balancer::Balancer;
 use super::chaos;
-use super::deployment::{Deployment, Order, Status};
+use super::deployment::{Deployment, DeploymentCommand, Status};
 use super::network::Network;
 use super::overlay;
 use super::pod::Program;
@@ -59,7 +59,7 @@ fn beside_us(name: &str) -> Result<PathBuf, Unable> {
     Ok(own.parent().unwrap_or(Path::new(".")).join(name))
 }
 
-/// The timings that the arguments ask for.
+/// The timings of the overlay or the defaults, as the arguments change them.
 pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
     let timings = match &args.overlay {
         Some(path) => overlay::timings(path)?,
@@ -89,8 +89,11 @@ pub(crate) async fn once(
     let balancer = Arc::new(balancer);
     let mut target = args.load.target();
     target.aim(&format!("http://{}", balancer.address)).await?;
-    let context =
-        Context { target: Arc::new(target), recorder: recorder.clone(), fates: Some(balancer.fates()) };
+    let context = Context {
+        target: Arc::new(target),
+        recorder: recorder.clone(),
+        connections: Some(balancer.connections()),
+    };
 
     let deployment = Deployment {
         program,
@@ -130,7 +133,7 @@ pub(crate) async fn once(
         cluster.watch_for(pause).await?;
         for n in 1..=args.rollouts {
             progress.stage(format!("rollout {n} of {}", args.rollouts));
-            cluster.order(Order::Restart);
+            cluster.order(DeploymentCommand::Restart);
             cluster.complete(n).await?;
             rollouts.set(n);
             cluster.watch_for(pause).await?;
@@ -144,7 +147,7 @@ pub(crate) async fn once(
         cluster.watch_for(timings.idle_pause().1 + Duration::from_millis(200)).await
     };
     let session = under_load(&args.load, timings.idle_pause(), &context, &mut interrupt, script).await;
-    let lives = pods.lives();
+    let histories = pods.histories();
     drop(progress);
     cluster.end().await;
     let setting = Setting {
@@ -154,18 +157,18 @@ pub(crate) async fn once(
         scale: args.scale,
         timings: Some(json!(*timings)),
     };
-    Ok(Report::new(setting, session?, lives))
+    Ok(Report::new(setting, session?, histories))
 }
 
 /// The Deployment at work, and how to talk to it.
 struct Cluster {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<DeploymentCommand>,
     statuses: watch::Receiver<Status>,
     running: JoinHandle<Result<(), Unable>>,
 }
 
 impl Cluster {
-    fn order(&self, order: Order) {
+    fn order(&self, order: DeploymentCommand) {
         // A Deployment that has failed says so to whoever waits next.
         let _ = self.orders.send(order);
     }
@@ -175,7 +178,7 @@ impl Cluster {
         let complete = |status: &Status| status.complete && status.revision == revision;
         tokio::select! {
             failed = &mut self.running => Err(failure(failed)),
-            // A Deployment that has failed no longer tells its status; the other branch knows why.
+            // A Deployment that has failed no longer sends its status; the other branch knows why.
             Ok(_) = self.statuses.wait_for(complete) => Ok(()),
         }
     }
@@ -205,13 +208,13 @@ fn failure(ended: Result<Result<(), Unable>, tokio::task::JoinError>) -> Unable 
     }
 }
 
-/// Waits until the balancer has heard of every pod.
+/// Waits until the balancer sends connections to every pod.
 async fn routed(balancer: &Balancer, replicas: u32) -> Result<(), Unable> {
-    let heard = async {
+    let all_ready = async {
         while balancer.ready() < replicas as usize {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    let patience = tokio::time::timeout(BALANCER_PATIENCE, heard).await;
-    patience.or_unable("waiting for the balancer to hear of every pod")
+    let patience = tokio::time::timeout(BALANCER_PATIENCE, all_ready).await;
+    patience.or_unable("waiting for the balancer to see every pod ready")
 }

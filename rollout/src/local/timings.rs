@@ -76,7 +76,7 @@ impl Probe {
 }
 
 impl Timings {
-    /// Multiplies every duration, but for the probes' timeouts: a slow answer is no faster for it.
+    /// Multiplies every duration, but for the probes' timeouts: a slow response is no faster for it.
     pub(crate) fn scaled(mut self, scale: f64) -> Self {
         for duration in [
             &mut self.min_ready,
@@ -102,7 +102,7 @@ impl Timings {
     }
 
     /// How long idle clients stay silent: mostly longer than the drain delay, and never so long
-    /// that the drain is over before they come back, or that the server hangs up as it should.
+    /// that the drain is over before they come back, or that the server closes the connection for its idleness.
     pub(crate) fn idle_pause(&self) -> (Duration, Duration) {
         let longest = self.drain_delay.mul_f64(2.4);
         let longest =

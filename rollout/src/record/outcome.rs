@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// Keeps its connection and sends again soon after the last answer.
+    /// Keeps its connection and sends again soon after the last response.
     Busy,
     /// Keeps its connection and is silent for longer than the drain delay.
     Idle,
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
     H2,
     /// Is busy, with a body.
     Post,
-    /// Reads an endless answer until the server ends it.
+    /// Reads an endless response until the server ends it.
     Stream,
 }
 
@@ -42,7 +42,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// Answered in full with a 2xx; for a stream, also ended politely.
+    /// Answered in full with a 2xx; for a stream, also ended as its framing says.
     Ok,
     /// Answered in full with another status.
     Status(u16),
@@ -55,8 +55,8 @@ pub(crate) enum Outcome {
     /// Never written: the connection was not made in time.
     ConnectTimeout,
     /// Written, and not answered in time.
-    AnswerTimeout,
-    /// Answered in part: the body broke off without a polite end.
+    ResponseTimeout,
+    /// Answered in part: the body broke off before its framing's end.
     Cut,
     /// Refused as an HTTP/2 stream: by REFUSED_STREAM, or above the last stream of a GOAWAY.
     StreamRefused,

@@ -16,12 +16,12 @@ const FAILURES_KEPT: usize = 200;
 /// Takes the outcome of every request of a run.
 pub(crate) struct Recorder {
     started: Instant,
-    seen: Mutex<Seen>,
+    observed: Mutex<Observations>,
 }
 
 /// Everything recorded so far.
 #[derive(Clone)]
-pub(crate) struct Seen {
+pub(crate) struct Observations {
     pub(crate) tallies: BTreeMap<Kind, Tally>,
     pub(crate) timeline: Timeline,
     /// How late requests were sent, in microseconds.
@@ -41,7 +41,7 @@ pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     /// How many requests its connection had answered before.
     pub(crate) answered_before: u32,
-    /// How many bytes of an answer came.
+    /// How many bytes of the response came.
     pub(crate) bytes_received: usize,
     /// The pod at the other end, where the tool can know it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,9 +50,9 @@ pub(crate) struct Failure {
 }
 
 impl Recorder {
-    /// Begins with nothing seen; times count from now.
+    /// Begins with nothing recorded; times count from now.
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), seen: Mutex::new(Seen::new()) }
+        Self { started: Instant::now(), observed: Mutex::new(Observations::new()) }
     }
 
     /// Counts a request that was answered in full.
@@ -62,12 +62,12 @@ impl Recorder {
             status => Outcome::Status(status),
         };
         let now = self.elapsed();
-        let mut seen = self.lock();
-        seen.tally(kind).latency.saturating_record(micros(latency));
-        seen.tally(kind).count(outcome);
-        seen.timeline.record(now, outcome, Some(micros(latency)));
+        let mut observed = self.lock();
+        observed.tally(kind).latency.saturating_record(micros(latency));
+        observed.tally(kind).count(outcome);
+        observed.timeline.record(now, outcome, Some(micros(latency)));
         if outcome.is_failure() {
-            seen.keep(Failure {
+            observed.keep(Failure {
                 at: now.as_secs_f64(),
                 kind,
                 outcome,
@@ -79,14 +79,14 @@ impl Recorder {
         }
     }
 
-    /// Counts a request that was not.
+    /// Counts a request that was not answered in full.
     pub(crate) fn failed(&self, failure: Failure) {
         let now = self.elapsed();
-        let mut seen = self.lock();
-        seen.tally(failure.kind).count(failure.outcome);
-        seen.timeline.record(now, failure.outcome, None);
+        let mut observed = self.lock();
+        observed.tally(failure.kind).count(failure.outcome);
+        observed.timeline.record(now, failure.outcome, None);
         if failure.outcome.is_failure() {
-            seen.keep(Failure { at: now.as_secs_f64(), ..failure });
+            observed.keep(Failure { at: now.as_secs_f64(), ..failure });
         }
     }
 
@@ -102,18 +102,18 @@ impl Recorder {
 
     /// Requests so far, and how many of them failed.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let seen = self.lock();
-        seen.tallies.values().fold((0, 0), |(requests, failed), tally| {
+        let observed = self.lock();
+        observed.tallies.values().fold((0, 0), |(requests, failed), tally| {
             (requests + tally.requests(), failed + tally.failures())
         })
     }
 
-    /// A copy of everything seen so far.
-    pub(crate) fn seen(&self) -> Seen {
+    /// A copy of everything recorded so far.
+    pub(crate) fn observed(&self) -> Observations {
         let now = self.elapsed();
-        let mut seen = self.lock();
-        seen.timeline.advance(now);
-        seen.clone()
+        let mut observed = self.lock();
+        observed.timeline.advance(now);
+        observed.clone()
     }
 
     /// The instant that times count from.
@@ -126,12 +126,12 @@ impl Recorder {
         self.started.elapsed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("nothing panics while it counts")
+    fn lock(&self) -> MutexGuard<'_, Observations> {
+        self.observed.lock().expect("nothing panics while it counts")
     }
 }
 
-impl Seen {
+impl Observations {
     fn new() -> Self {
         Self {
             tallies: BTreeMap::new(),
@@ -169,6 +169,6 @@ mod tests {
         }
         recorder.answered(Kind::Busy, 204, Duration::from_millis(1));
         assert_eq!(recorder.totals(), (1001, 1000));
-        assert_eq!(recorder.seen().failures.len(), FAILURES_KEPT);
+        assert_eq!(recorder.observed().failures.len(), FAILURES_KEPT);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     pub(crate) lost_kept: u64,
     pub(crate) refused: u64,
     pub(crate) connect_timeout: u64,
-    pub(crate) answer_timeout: u64,
+    pub(crate) response_timeout: u64,
     pub(crate) cut: u64,
     pub(crate) stream_refused: u64,
     pub(crate) killed: u64,
@@ -36,7 +36,7 @@ impl Tally {
             lost_kept: 0,
             refused: 0,
             connect_timeout: 0,
-            answer_timeout: 0,
+            response_timeout: 0,
             cut: 0,
             stream_refused: 0,
             killed: 0,
@@ -53,7 +53,7 @@ impl Tally {
             Outcome::LostKept => &mut self.lost_kept,
             Outcome::Refused => &mut self.refused,
             Outcome::ConnectTimeout => &mut self.connect_timeout,
-            Outcome::AnswerTimeout => &mut self.answer_timeout,
+            Outcome::ResponseTimeout => &mut self.response_timeout,
             Outcome::Cut => &mut self.cut,
             Outcome::StreamRefused => &mut self.stream_refused,
             Outcome::Killed => &mut self.killed,
@@ -70,7 +70,7 @@ impl Tally {
         self.lost_kept += other.lost_kept;
         self.refused += other.refused;
         self.connect_timeout += other.connect_timeout;
-        self.answer_timeout += other.answer_timeout;
+        self.response_timeout += other.response_timeout;
         self.cut += other.cut;
         self.stream_refused += other.stream_refused;
         self.killed += other.killed;
@@ -89,7 +89,7 @@ impl Tally {
             + self.lost_kept
             + self.refused
             + self.connect_timeout
-            + self.answer_timeout
+            + self.response_timeout
             + self.cut
             + self.stream_refused
     }

@@ -25,7 +25,7 @@ pub(crate) struct Timeline {
 pub(crate) struct Bucket {
     pub(crate) requests: u64,
     pub(crate) failed: u64,
-    /// The 99th percentile of its answers' latencies, in microseconds.
+    /// The 99th percentile of its responses' latencies, in microseconds.
     pub(crate) p99_us: u64,
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::columns::count;
 use super::summary::Report;
-use crate::record::pods::{End, Life};
+use crate::record::pods::{End, PodHistory};
 use crate::record::timeline::Bucket;
 
 const WIDTH: f64 = 960.0;
@@ -23,7 +23,7 @@ const STYLE: &str = "
   .area { fill: #4493f8; fill-opacity: .35 } .line { fill: none; stroke: #4493f8; stroke-width: 1.5 }
   .slow { fill: none; stroke: #a371f7; stroke-width: 1.5 }
   .lost { fill: #e5534b } .starting { fill: #d4a72c } .ready { fill: #3fa45b }
-  .leaving { fill: #8c959f } .rest { fill: #8c959f; fill-opacity: .45 }
+  .terminating { fill: #8c959f } .draining { fill: #8c959f; fill-opacity: .45 }
   @media (prefers-color-scheme: dark) { text { fill: #9da7b1 } .title { fill: #e6edf3 } }
 ";
 
@@ -35,10 +35,10 @@ struct Time {
 
 /// Draws a run as one SVG that reads in light and in dark.
 pub(crate) fn draw(report: &Report) -> String {
-    let buckets = thinned(&report.seen.timeline.buckets);
-    let step = buckets.step as f64 * report.seen.timeline.width.as_secs_f64();
+    let buckets = thinned(&report.observed.timeline.buckets);
+    let step = buckets.step as f64 * report.observed.timeline.width.as_secs_f64();
     let time = Time { seconds: (buckets.list.len() as f64 * step).max(0.1) };
-    let lanes = lanes(&report.lives);
+    let lanes = lanes(&report.histories);
     let rows = lanes.iter().max().map_or(0, |lane| lane + 1);
     let tops = [58.0, 58.0 + PANEL + GAP, 58.0 + 2.0 * (PANEL + GAP), 58.0 + 3.0 * (PANEL + GAP)];
     let bottom = tops[3] + rows as f64 * LANE;
@@ -57,8 +57,8 @@ pub(crate) fn draw(report: &Report) -> String {
     panel(&mut svg, time, tops[1], "p99 latency in milliseconds", &p99s, line);
     panel(&mut svg, time, tops[2], &lost_label(report, step), &lost, bars);
     text(&mut svg, 16.0, tops[3] - 10.0, "", "pods");
-    for (life, lane) in report.lives.iter().zip(&lanes) {
-        pod(&mut svg, time, life, tops[3] + *lane as f64 * LANE);
+    for (history, lane) in report.histories.iter().zip(&lanes) {
+        pod(&mut svg, time, history, tops[3] + *lane as f64 * LANE);
     }
     axis(&mut svg, time, bottom + 4.0);
     legend(&mut svg, height - 12.0);
@@ -99,13 +99,13 @@ fn thinned(buckets: &[Bucket]) -> Thinned {
 }
 
 /// The first free row for each pod, so that the picture is no taller than the pods at one time.
-fn lanes(lives: &[Life]) -> Vec<usize> {
+fn lanes(histories: &[PodHistory]) -> Vec<usize> {
     let mut free_from: Vec<f64> = Vec::new();
-    lives
+    histories
         .iter()
-        .map(|life| {
-            let until = life.gone.unwrap_or(f64::INFINITY);
-            match free_from.iter().position(|free| *free <= life.started) {
+        .map(|history| {
+            let until = history.gone.unwrap_or(f64::INFINITY);
+            match free_from.iter().position(|free| *free <= history.started) {
                 Some(lane) => {
                     free_from[lane] = until;
                     lane
@@ -177,17 +177,17 @@ fn points(time: Time, top: f64, values: &[f64], most: f64) -> String {
     }
 }
 
-/// One pod: starting, ready, told to end and still in the endpoints, then out of them.
-fn pod(svg: &mut String, time: Time, life: &Life, y: f64) {
-    let end = life.gone.unwrap_or(time.seconds);
-    let asked = life.terminating.unwrap_or(end);
-    let left = life.left_endpoints.filter(|_| life.terminating.is_some()).unwrap_or(end);
-    let ready = life.ready.unwrap_or(asked).min(asked);
+/// One pod: starting, ready, terminating while still in the endpoints, then draining without new connections.
+fn pod(svg: &mut String, time: Time, history: &PodHistory, y: f64) {
+    let end = history.gone.unwrap_or(time.seconds);
+    let terminating = history.terminating.unwrap_or(end);
+    let left = history.left_endpoints.filter(|_| history.terminating.is_some()).unwrap_or(end);
+    let ready = history.ready.unwrap_or(terminating).min(terminating);
     for (class, from, to) in [
-        ("starting", life.started, ready),
-        ("ready", ready, asked),
-        ("leaving", asked, left.min(end)),
-        ("rest", left.min(end), end),
+        ("starting", history.started, ready),
+        ("ready", ready, terminating),
+        ("terminating", terminating, left.min(end)),
+        ("draining", left.min(end), end),
     ] {
         let (from, to) = (time.x(from), time.x(to));
         if to - from > 0.05 {
@@ -195,11 +195,11 @@ fn pod(svg: &mut String, time: Time, life: &Life, y: f64) {
             let _ = writeln!(
                 svg,
                 r#"<rect class="{class}" x="{from:.1}" y="{y:.1}" width="{width:.1}" height="{height}"><title>{name}: {class}</title></rect>"#,
-                name = escape(&life.name),
+                name = escape(&history.name),
             );
         }
     }
-    if matches!(life.end, Some(End::Killed | End::Crashed)) {
+    if matches!(history.end, Some(End::Killed | End::Crashed)) {
         let (x, y) = (time.x(end) - 3.0, y - 1.0);
         let _ =
             writeln!(svg, r#"<rect class="lost" x="{x:.1}" y="{y:.1}" width="4" height="{}"/>"#, LANE - 2.0);
@@ -222,8 +222,8 @@ fn legend(svg: &mut String, y: f64) {
     for (class, label) in [
         ("starting", "starting"),
         ("ready", "ready"),
-        ("leaving", "asked to end, still sent new connections"),
-        ("rest", "no new connections, draining"),
+        ("terminating", "terminating, still gets new connections"),
+        ("draining", "draining, no new connections"),
         ("lost", "lost, or killed"),
     ] {
         let _ = writeln!(svg, r#"<rect class="{class}" x="{x}" y="{}" width="12" height="10"/>"#, y - 9.0);
@@ -276,8 +276,8 @@ impl Time {
 mod tests {
     use super::*;
 
-    fn life(started: f64, gone: Option<f64>) -> Life {
-        Life {
+    fn history(started: f64, gone: Option<f64>) -> PodHistory {
+        PodHistory {
             name: "pod".into(),
             started,
             ready: Some(started + 0.5),
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_lane_is_used_again_once_its_pod_is_gone() {
-        let lives = [life(0.0, Some(5.0)), life(4.0, None), life(6.0, None)];
-        assert_eq!(lanes(&lives), [0, 1, 0]);
+        let histories = [history(0.0, Some(5.0)), history(4.0, None), history(6.0, None)];
+        assert_eq!(lanes(&histories), [0, 1, 0]);
     }
 
     #[test]

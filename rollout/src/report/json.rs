@@ -7,8 +7,12 @@ use crate::record::tally::Tally;
 
 /// Everything, for machines; durations in seconds unless their name says otherwise.
 pub(crate) fn report(report: &Report) -> Value {
-    let kinds: serde_json::Map<_, _> =
-        report.seen.tallies.iter().map(|(kind, of_kind)| (kind.name().to_string(), tally(of_kind))).collect();
+    let kinds: serde_json::Map<_, _> = report
+        .observed
+        .tallies
+        .iter()
+        .map(|(kind, of_kind)| (kind.name().to_string(), tally(of_kind)))
+        .collect();
     json!({
         "name": report.setting.name,
         "finished": report.finished(),
@@ -25,12 +29,12 @@ pub(crate) fn report(report: &Report) -> Value {
             "late_p99_us": report.late(0.99).as_micros() as u64,
             "late_max_us": report.late(1.0).as_micros() as u64,
         },
-        "own_fault": report.seen.own_fault,
-        "failures": report.seen.failures,
-        "pods": report.lives,
+        "own_fault": report.observed.own_fault,
+        "failures": report.observed.failures,
+        "pods": report.histories,
         "timeline": {
-            "bucket_seconds": report.seen.timeline.width.as_secs_f64(),
-            "buckets": report.seen.timeline.buckets,
+            "bucket_seconds": report.observed.timeline.width.as_secs_f64(),
+            "buckets": report.observed.timeline.buckets,
         },
     })
 }
@@ -46,7 +50,7 @@ fn tally(tally: &Tally) -> Value {
         "lost_kept": tally.lost_kept,
         "refused": tally.refused,
         "connect_timeout": tally.connect_timeout,
-        "answer_timeout": tally.answer_timeout,
+        "response_timeout": tally.response_timeout,
         "cut": tally.cut,
         "stream_refused": tally.stream_refused,
         "killed_by_chaos": tally.killed,

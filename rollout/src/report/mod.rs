@@ -1,4 +1,4 @@
-//! What is said of a run.
+//! A run's results, for people and for machines.
 //!
 //! - `summary` is what was seen, and the verdict
 //! - `text` is the table, `json` everything, `chart` the picture; `publish` prints and writes them

@@ -1,4 +1,4 @@
-//! A report goes to standard output and to the files that were asked for.
+//! A report goes to standard output and to the files named on the command line.
 
 use std::path::Path;
 

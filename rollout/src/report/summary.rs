@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::record::pods::Life;
-use crate::record::recorder::Seen;
+use crate::record::pods::PodHistory;
+use crate::record::recorder::Observations;
 use crate::record::tally::Tally;
 use crate::session::{Ending, Session};
 
@@ -35,11 +35,11 @@ pub(crate) struct Setting {
 /// A run and what was seen of it.
 pub(crate) struct Report {
     pub(crate) setting: Setting,
-    pub(crate) seen: Seen,
+    pub(crate) observed: Observations,
     /// How long there was load.
     pub(crate) loaded: Duration,
     pub(crate) ending: Ending,
-    pub(crate) lives: Vec<Life>,
+    pub(crate) histories: Vec<PodHistory>,
     pub(crate) all: Tally,
 }
 
@@ -55,16 +55,16 @@ impl From<Verdict> for ExitCode {
 
 impl Report {
     /// Sums up a run.
-    pub(crate) fn new(setting: Setting, session: Session, lives: Vec<Life>) -> Self {
-        let Session { seen, loaded, ending } = session;
+    pub(crate) fn new(setting: Setting, session: Session, histories: Vec<PodHistory>) -> Self {
+        let Session { observed, loaded, ending } = session;
         let mut all = Tally::new();
-        seen.tallies.values().for_each(|tally| all.add(tally));
-        Self { setting, seen, loaded, ending, lives, all }
+        observed.tallies.values().for_each(|tally| all.add(tally));
+        Self { setting, observed, loaded, ending, histories, all }
     }
 
     /// What the run came to.
     pub(crate) fn verdict(&self) -> Verdict {
-        if self.seen.own_fault.is_some() {
+        if self.observed.own_fault.is_some() {
             Verdict::Unfinished
         } else if self.all.failures() > 0 {
             Verdict::Lost
@@ -87,10 +87,10 @@ impl Report {
 
     /// How late requests were sent, at this quantile.
     pub(crate) fn late(&self, quantile: f64) -> Duration {
-        Duration::from_micros(self.seen.lateness.value_at_quantile(quantile))
+        Duration::from_micros(self.observed.lateness.value_at_quantile(quantile))
     }
 
-    /// Says whether this machine could send as fast as it was told to.
+    /// Says whether this machine could send as fast as the mix asks.
     pub(crate) fn kept_schedule(&self) -> bool {
         self.late(0.99) < KEPT
     }

@@ -45,7 +45,7 @@ fn table(report: &Report) -> String {
         "lost kept",
         "refused",
         "no connect",
-        "no answer",
+        "no response",
         "cut",
         "h2 refused",
         "p50",
@@ -54,7 +54,7 @@ fn table(report: &Report) -> String {
         "max",
     ];
     let mut rows = vec![heads.map(String::from).to_vec()];
-    let kinds = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), report.seen.tallies.get(kind)?)));
+    let kinds = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), report.observed.tallies.get(kind)?)));
     for (name, tally) in kinds.chain([("all", &report.all)]) {
         let mut row = vec![name.to_string()];
         row.extend(
@@ -66,7 +66,7 @@ fn table(report: &Report) -> String {
                 tally.lost_kept,
                 tally.refused,
                 tally.connect_timeout,
-                tally.answer_timeout,
+                tally.response_timeout,
                 tally.cut,
                 tally.stream_refused,
             ]
@@ -80,16 +80,17 @@ fn table(report: &Report) -> String {
 
 fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
-    for (kind, tally) in &report.seen.tallies {
+    for (kind, tally) in &report.observed.tallies {
         for (status, times) in &tally.statuses {
             notes.push(format!("status     {} × {status} for {}", count(*times), kind.name()));
         }
     }
     notes.extend(pods_note(report));
-    let left = report.lives.iter().filter_map(|life| Some(life.left_endpoints? - life.terminating?));
+    let left =
+        report.histories.iter().filter_map(|history| Some(history.left_endpoints? - history.terminating?));
     if let Some((middle, most)) = spread(left.collect()) {
         notes.push(format!(
-            "endpoints  caught up {middle:.1} s (median), {most:.1} s (longest) after a pod was asked to end"
+            "endpoints  updated {middle:.1} s (median), {most:.1} s (longest) after a pod began to terminate"
         ));
     }
     if report.all.killed > 0 {
@@ -99,7 +100,7 @@ fn notes(report: &Report) -> Vec<String> {
         ));
     }
     notes.push(schedule_note(report));
-    for failure in report.seen.failures.iter().take(FAILURES_SHOWN) {
+    for failure in report.observed.failures.iter().take(FAILURES_SHOWN) {
         let pod = failure.pod.as_ref().map(|pod| format!("; {pod}")).unwrap_or_default();
         notes.push(format!(
             "lost       at {:.3} s, {}: {} (its connection had answered {} before; {} bytes came{pod})",
@@ -117,25 +118,25 @@ fn notes(report: &Report) -> Vec<String> {
     if let Ending::Failed(Unable(why)) = &report.ending {
         notes.push(format!("unfinished {why}"));
     }
-    if let Some(fault) = &report.seen.own_fault {
+    if let Some(fault) = &report.observed.own_fault {
         notes.push(format!("fault      of this tool, so the run proves nothing: {fault}"));
     }
     notes
 }
 
 fn pods_note(report: &Report) -> Option<String> {
-    let took = report.lives.iter().filter_map(|life| Some(life.gone? - life.terminating?));
+    let took = report.histories.iter().filter_map(|history| Some(history.gone? - history.terminating?));
     let (middle, most) = spread(took.collect())?;
     let ended = |wanted: fn(End) -> bool| {
-        report.lives.iter().filter_map(|life| life.end).filter(|end| wanted(*end)).count()
+        report.histories.iter().filter_map(|history| history.end).filter(|end| wanted(*end)).count()
     };
     let mut note = String::from("pods      ");
     for (number, what) in [
-        (ended(|end| end == End::Exit(0)), "ended cleanly"),
-        (ended(|end| matches!(end, End::Exit(code) if code != 0)), "ended with an error"),
+        (ended(|end| end == End::Exit(0)), "exited cleanly"),
+        (ended(|end| matches!(end, End::Exit(code) if code != 0)), "exited with an error"),
         (ended(|end| end == End::Killed), "killed after the grace period"),
-        (ended(|end| end == End::Crashed), "ended unasked"),
-        (ended(|end| end == End::Unknown), "ended"),
+        (ended(|end| end == End::Crashed), "exited without SIGTERM"),
+        (ended(|end| end == End::Unknown), "terminated"),
     ] {
         if number > 0 {
             // Writing to a String cannot fail.

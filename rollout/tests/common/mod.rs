@@ -1,4 +1,4 @@
-//! What the tests share: the executables, and a place for their files.
+//! What the tests share: the executables, and a identity for their files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::record::fates::Caller;
+use crate::record::connections::Caller;
 
 const HEAD_LIMIT: usize = 64 * 1024;
 
@@ -14,22 +14,22 @@ const HEAD_LIMIT: usize = 64 * 1024;
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: BytesMut,
-    /// By which a balancer knows it, where there is one to ask.
+    /// By which a balancer knows it, where there is one.
     pub(crate) caller: Option<Caller>,
-    /// How many requests it has answered.
-    pub(crate) answered: u32,
-    /// How many bytes of the present answer have come.
+    /// How many responses it has carried.
+    pub(crate) responses: u32,
+    /// How many bytes of the present response have come.
     pub(crate) received: usize,
 }
 
-/// An answer that has come in full.
-pub(crate) struct Answer {
+/// A response that has come in full.
+pub(crate) struct Response {
     pub(crate) status: u16,
     /// Whether the connection may carry another request, as RFC 9112 section 9.3 has it.
     pub(crate) reusable: bool,
 }
 
-/// The head of an answer, its body still to be read.
+/// The head of a response, its body still to be read.
 pub(crate) struct Head {
     pub(crate) status: u16,
     reusable: bool,
@@ -53,23 +53,23 @@ impl Connection {
     /// Takes over a connected socket.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::new(), caller: None, answered: 0, received: 0 })
+        Ok(Self { stream, buffer: BytesMut::new(), caller: None, responses: 0, received: 0 })
     }
 
-    /// Writes a request and reads its whole answer.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
-        let mut head = self.ask(request).await?;
+    /// Writes a request and reads its whole response.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Response> {
+        let mut head = self.send(request).await?;
         while self.read_body(&mut head.body).await? {}
-        Ok(self.close_of(&head))
+        Ok(self.finish(&head))
     }
 
-    /// Writes a request and reads the head of its answer.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Head> {
+    /// Writes a request and reads the head of its response.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Head> {
         self.received = 0;
         self.stream.write_all(request).await?;
         loop {
             if let Some(head) = self.parse_head()? {
-                // An interim answer (1xx) is not the answer.
+                // An interim response (1xx) precedes the final one.
                 if head.status >= 200 {
                     return Ok(head);
                 }
@@ -80,9 +80,9 @@ impl Connection {
     }
 
     /// Ends an exchange whose body has been read to its end.
-    pub(crate) fn close_of(&mut self, head: &Head) -> Answer {
-        self.answered += 1;
-        Answer { status: head.status, reusable: head.reusable }
+    pub(crate) fn finish(&mut self, head: &Head) -> Response {
+        self.responses += 1;
+        Response { status: head.status, reusable: head.reusable }
     }
 
     /// Reads the next part of a body; false once it has ended as its framing says it must.
@@ -207,31 +207,31 @@ mod tests {
         Connection::new(TcpStream::connect(address).await.unwrap()).unwrap()
     }
 
-    async fn exchanged(bytes: &'static [u8]) -> io::Result<Answer> {
+    async fn exchanged(bytes: &'static [u8]) -> io::Result<Response> {
         served(bytes).await.exchange(b"GET / HTTP/1.1\r\n\r\n").await
     }
 
     #[tokio::test]
     async fn reads_a_length_and_keeps_the_connection() {
-        let answer = exchanged(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
-        assert_eq!((answer.status, answer.reusable), (201, true));
+        let response = exchanged(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+        assert_eq!((response.status, response.reusable), (201, true));
     }
 
     #[tokio::test]
     async fn honours_connection_close() {
-        let answer =
+        let response =
             exchanged(b"HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        assert!(!answer.reusable);
+        assert!(!response.reusable);
     }
 
     #[tokio::test]
-    async fn passes_over_an_interim_answer() {
+    async fn passes_over_an_interim_response() {
         let bytes = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(exchanged(bytes).await.unwrap().status, 204);
     }
 
     #[tokio::test]
-    async fn chunks_must_end_politely() {
+    async fn chunks_must_end_as_framed() {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nA: b\r\n\r\n";
         assert!(exchanged(head).await.unwrap().reusable);
         let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_body_and_no_answer_are_errors() {
+    async fn a_short_body_and_no_response_are_errors() {
         assert!(exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell").await.is_err());
         assert!(exchanged(b"").await.is_err());
         assert!(exchanged(b"SSH-2.0-x\r\n").await.is_err());

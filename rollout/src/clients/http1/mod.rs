@@ -2,5 +2,5 @@
 
 pub(crate) mod connection;
 
-pub(super) mod keep;
+pub(super) mod keep_alive;
 pub(super) mod stream;

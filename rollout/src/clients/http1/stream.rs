@@ -1,12 +1,12 @@
-//! The client of endless answers: reads until the server ends them, which must be polite.
+//! The client of endless responses: reads until the server ends them as their framing says.
 
 use std::time::Instant;
 
 use tokio::time::timeout;
 
 use super::connection::{Connection, Head};
-use super::keep::{broken, connect};
-use crate::clients::client::{Broken, Client, lost};
+use super::keep_alive::{connect, loss};
+use crate::clients::client::{Client, Loss, lost};
 use crate::clients::pacer::Pacer;
 use crate::record::outcome::Outcome;
 
@@ -18,8 +18,8 @@ pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
         let began = Instant::now();
         let (mut connection, mut head) = match open(&client, kept.take(), &request).await {
             Ok(opened) => opened,
-            Err(broken) => {
-                client.failed(broken);
+            Err(loss) => {
+                client.failed(loss);
                 continue;
             }
         };
@@ -33,41 +33,38 @@ pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
         match read {
             Ok(()) => {
                 client.answered(head.status, latency);
-                kept = connection.close_of(&head).reusable.then_some(connection);
+                kept = connection.finish(&head).reusable.then_some(connection);
             }
-            Err(broken) => client.failed(broken),
+            Err(loss) => client.failed(loss),
         }
     }
 }
 
-async fn open(
-    client: &Client,
-    kept: Option<Connection>,
-    request: &[u8],
-) -> Result<(Connection, Head), Broken> {
+async fn open(client: &Client, kept: Option<Connection>, request: &[u8]) -> Result<(Connection, Head), Loss> {
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(client).await?,
     };
-    match timeout(client.context.target.answer_timeout, connection.ask(request)).await {
+    match timeout(client.context.target.response_timeout, connection.send(request)).await {
         Ok(Ok(head)) => Ok((connection, head)),
         Ok(Err(error)) => {
-            let outcome = lost(connection.answered, connection.received);
-            Err(broken(&connection, outcome, error.to_string()))
+            let outcome = lost(connection.responses, connection.received);
+            Err(loss(&connection, outcome, error.to_string()))
         }
-        Err(_) => Err(broken(&connection, Outcome::AnswerTimeout, "no head in time".into())),
+        Err(_) => Err(loss(&connection, Outcome::ResponseTimeout, "no head in time".into())),
     }
 }
 
-async fn read_to_end(client: &Client, connection: &mut Connection, head: &mut Head) -> Result<(), Broken> {
+async fn read_to_end(client: &Client, connection: &mut Connection, head: &mut Head) -> Result<(), Loss> {
     loop {
-        let part = timeout(client.context.target.answer_timeout, connection.read_body(&mut head.body)).await;
+        let part =
+            timeout(client.context.target.response_timeout, connection.read_body(&mut head.body)).await;
         match part {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => return Ok(()),
-            Ok(Err(error)) => return Err(broken(connection, Outcome::Cut, error.to_string())),
+            Ok(Err(error)) => return Err(loss(connection, Outcome::Cut, error.to_string())),
             Err(_) => {
-                return Err(broken(connection, Outcome::AnswerTimeout, "the stream fell silent".into()));
+                return Err(loss(connection, Outcome::ResponseTimeout, "the stream fell silent".into()));
             }
         }
     }

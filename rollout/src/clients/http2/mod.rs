@@ -1,5 +1,5 @@
-//! HTTP/2: `multiplexed` is the client, `wire` its socket.
+//! HTTP/2: `multiplexed` is the client, `socket` its socket.
 
 pub(super) mod multiplexed;
 
-mod wire;
+mod socket;

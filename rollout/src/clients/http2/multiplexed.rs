@@ -11,10 +11,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::wire::{Requests, Wire};
-use crate::clients::client::{Broken, Client, lost};
+use super::socket::{Requests, Socket};
+use crate::clients::client::{Client, Loss, lost};
 use crate::clients::pacer::Pacer;
-use crate::record::fates::Caller;
+use crate::record::connections::Caller;
 use crate::record::outcome::Outcome;
 
 /// The connection that all streams of one client share.
@@ -22,7 +22,7 @@ use crate::record::outcome::Outcome;
 struct Shared {
     sender: SendRequest<Bytes>,
     caller: Caller,
-    answered: Arc<AtomicU32>,
+    responses: Arc<AtomicU32>,
     requests: Arc<Requests>,
 }
 
@@ -44,15 +44,15 @@ async fn send_in_turn(mut client: Client, mut pacer: Pacer, slot: Slot) {
         let began = Instant::now();
         match send(&client, &slot, &request).await {
             Ok(status) => client.answered(status, began.elapsed()),
-            Err(broken) => client.failed(broken),
+            Err(loss) => client.failed(loss),
         }
     }
 }
 
-async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Result<u16, Broken> {
+async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Result<u16, Loss> {
     let (mut shared, response) = loop {
         let mut shared = usable(client, slot).await?;
-        if !shared.requests.ask() {
+        if !shared.requests.begin() {
             discard(slot, &shared).await;
             continue;
         }
@@ -60,13 +60,13 @@ async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Resu
         match shared.sender.send_request(request.clone(), true) {
             Ok((response, _)) => break (shared, response),
             Err(_) => {
-                shared.requests.withdraw();
+                shared.requests.cancel();
                 discard(slot, &shared).await;
             }
         }
     };
     let mut received = 0;
-    let answer = timeout(client.context.target.answer_timeout, async {
+    let response = timeout(client.context.target.response_timeout, async {
         let (head, mut body) = response.await?.into_parts();
         received = 1;
         while let Some(part) = body.data().await {
@@ -77,26 +77,26 @@ async fn send(client: &Client, slot: &Slot, request: &http::Request<()>) -> Resu
         Ok(head.status.as_u16())
     })
     .await;
-    let broken = |outcome, shared: &mut Shared, detail| Broken {
+    let loss = |outcome, shared: &mut Shared, detail| Loss {
         outcome,
-        answered_before: shared.answered.load(Ordering::Relaxed),
+        answered_before: shared.responses.load(Ordering::Relaxed),
         bytes_received: received,
         caller: Some(shared.caller),
         detail,
     };
-    match answer {
+    match response {
         Ok(Ok(status)) => {
-            shared.answered.fetch_add(1, Ordering::Relaxed);
+            shared.responses.fetch_add(1, Ordering::Relaxed);
             Ok(status)
         }
         Ok(Err(error)) => {
             let outcome = match refused_unprocessed(&error) {
                 true => Outcome::StreamRefused,
-                false => lost(shared.answered.load(Ordering::Relaxed), received),
+                false => lost(shared.responses.load(Ordering::Relaxed), received),
             };
-            Err(broken(outcome, &mut shared, error.to_string()))
+            Err(loss(outcome, &mut shared, error.to_string()))
         }
-        Err(_) => Err(broken(Outcome::AnswerTimeout, &mut shared, "no answer in time".into())),
+        Err(_) => Err(loss(Outcome::ResponseTimeout, &mut shared, "no response in time".into())),
     }
 }
 
@@ -106,7 +106,7 @@ fn refused_unprocessed(error: &h2::Error) -> bool {
 }
 
 /// The shared connection, or a new one when that has ended or a GOAWAY has come.
-async fn usable(client: &Client, slot: &Slot) -> Result<Shared, Broken> {
+async fn usable(client: &Client, slot: &Slot) -> Result<Shared, Loss> {
     let mut slot = slot.lock().await;
     if let Some(shared) = &*slot
         && let Ok(sender) = shared.sender.clone().ready().await
@@ -126,13 +126,13 @@ async fn discard(slot: &Slot, ended: &Shared) {
     }
 }
 
-async fn connect(client: &Client) -> Result<Shared, Broken> {
+async fn connect(client: &Client) -> Result<Shared, Loss> {
     let (stream, caller) = client.connect().await?;
-    stream.set_nodelay(true).map_err(|error| Broken::at_first(caller, error))?;
-    let broken = |error: h2::Error| Broken::at_first(caller, error);
-    let (wire, requests) = Wire::new(stream);
-    let (sender, connection) = h2::client::handshake(wire).await.map_err(broken)?;
+    stream.set_nodelay(true).map_err(|error| Loss::on_new_connection(caller, error))?;
+    let loss = |error: h2::Error| Loss::on_new_connection(caller, error);
+    let (socket, requests) = Socket::new(stream);
+    let (sender, connection) = h2::client::handshake(socket).await.map_err(loss)?;
     tokio::spawn(connection);
-    let sender = sender.ready().await.map_err(broken)?;
-    Ok(Shared { sender, caller, answered: Arc::default(), requests })
+    let sender = sender.ready().await.map_err(loss)?;
+    Ok(Shared { sender, caller, responses: Arc::default(), requests })
 }

@@ -1,5 +1,5 @@
-//! The HTTP/2 client's socket: what was asked is written before anything more is read, and once a
-//! GOAWAY has been read nothing more is asked.
+//! The busy HTTP/2 client's socket: a request that has begun is written before anything more is read, and
+//! once a GOAWAY has been read no request begins.
 //!
 //! The h2 crate alone takes a request between the reading of a GOAWAY and the handling of it, and
 //! then opens a stream that RFC 9113 section 6.8 forbids: a loss that would not be the server's.
@@ -18,20 +18,20 @@ const HEADERS: u8 = 1;
 const GOAWAY: u8 = 7;
 
 /// A socket that reads nothing while a request waits to be written.
-pub(super) struct Wire {
+pub(super) struct Socket {
     stream: TcpStream,
     requests: Arc<Requests>,
     sent: Frames,
     received: Frames,
 }
 
-/// The requests of one connection, asked and written.
+/// The requests of one connection, begun and written.
 #[derive(Default)]
 pub(super) struct Requests(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    asked: u32,
+    begun: u32,
     written: u32,
     goaway: bool,
     reader: Option<Waker>,
@@ -43,7 +43,7 @@ struct Frames {
     head: Vec<u8>,
 }
 
-impl Wire {
+impl Socket {
     /// Takes over a connected socket.
     pub(super) fn new(stream: TcpStream) -> (Self, Arc<Requests>) {
         let requests = Arc::new(Requests::default());
@@ -54,15 +54,15 @@ impl Wire {
 
 impl Requests {
     /// Holds reading back until one more request is written; false once a GOAWAY has come.
-    pub(super) fn ask(&self) -> bool {
+    pub(super) fn begin(&self) -> bool {
         let mut state = self.state();
-        state.asked += u32::from(!state.goaway);
+        state.begun += u32::from(!state.goaway);
         !state.goaway
     }
 
-    /// Takes an [`ask`](Self::ask) back: its request will never be written.
-    pub(super) fn withdraw(&self) {
-        self.state().asked -= 1;
+    /// Takes an [`begin`](Self::begin) back: its request will never be written.
+    pub(super) fn cancel(&self) {
+        self.state().begun -= 1;
         self.wake();
     }
 
@@ -110,12 +110,12 @@ impl Frames {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, requests, received, .. } = self.get_mut();
-        // Held while reading, so that no request is asked between a GOAWAY's coming and our knowing.
+        // Held while reading, so that no request begins between the arrival of a GOAWAY and our knowing.
         let mut state = requests.state();
-        if state.written < state.asked {
+        if state.written < state.begun {
             state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -126,7 +126,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { stream, requests, sent, .. } = self.get_mut();
         let written = ready!(Pin::new(stream).poll_write(cx, bytes))?;
@@ -167,19 +167,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_read_before_what_was_asked_is_written_and_nothing_asked_after_a_goaway() {
+    async fn nothing_is_read_before_a_begun_request_is_written_and_none_begins_after_a_goaway() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(&GOING).await.unwrap();
-        let (mut wire, requests) = Wire::new(stream);
-        assert!(requests.ask());
+        let (mut socket, requests) = Socket::new(stream);
+        assert!(requests.begin());
         let mut bytes = [0; 17];
-        let early = tokio::time::timeout(std::time::Duration::from_millis(50), wire.read(&mut bytes)).await;
+        let early = tokio::time::timeout(std::time::Duration::from_millis(50), socket.read(&mut bytes)).await;
         assert!(early.is_err(), "read before the request was written");
-        wire.write_all(&[&[0; PREFACE], &REQUEST[..]].concat()).await.unwrap();
-        wire.read_exact(&mut bytes).await.unwrap();
+        socket.write_all(&[&[0; PREFACE], &REQUEST[..]].concat()).await.unwrap();
+        socket.read_exact(&mut bytes).await.unwrap();
         assert_eq!(bytes, GOING);
-        assert!(!requests.ask(), "asked after a GOAWAY");
+        assert!(!requests.begin(), "begun after a GOAWAY");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use crate::clients::client::{Broken, Client, lost};
+use crate::clients::client::{Client, Loss, lost};
 use crate::clients::pacer::Pacer;
 use crate::record::outcome::{Kind, Outcome};
 
@@ -20,7 +20,7 @@ pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
                 client.answered(status, began.elapsed());
                 kept = connection.filter(|_| reusable && client.kind != Kind::Fresh);
             }
-            Err(broken) => client.failed(broken),
+            Err(loss) => client.failed(loss),
         }
     }
 }
@@ -29,39 +29,39 @@ async fn send(
     client: &Client,
     kept: Option<Connection>,
     request: &[u8],
-) -> Result<(Option<Connection>, u16, bool), Broken> {
+) -> Result<(Option<Connection>, u16, bool), Loss> {
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(client).await?,
     };
-    let answer = timeout(client.context.target.answer_timeout, connection.exchange(request)).await;
-    match answer {
-        Ok(Ok(answer)) => Ok((Some(connection), answer.status, answer.reusable)),
+    let response = timeout(client.context.target.response_timeout, connection.exchange(request)).await;
+    match response {
+        Ok(Ok(response)) => Ok((Some(connection), response.status, response.reusable)),
         Ok(Err(error)) => {
-            let outcome = lost(connection.answered, connection.received);
-            Err(broken(&connection, outcome, error.to_string()))
+            let outcome = lost(connection.responses, connection.received);
+            Err(loss(&connection, outcome, error.to_string()))
         }
-        Err(_) => Err(broken(&connection, Outcome::AnswerTimeout, "no answer in time".into())),
+        Err(_) => Err(loss(&connection, Outcome::ResponseTimeout, "no response in time".into())),
     }
 }
 
 /// Connects for HTTP/1.1.
-pub(in crate::clients) async fn connect(client: &Client) -> Result<Connection, Broken> {
+pub(in crate::clients) async fn connect(client: &Client) -> Result<Connection, Loss> {
     let (stream, caller) = client.connect().await?;
     match Connection::new(stream) {
         Ok(mut connection) => {
             connection.caller = Some(caller);
             Ok(connection)
         }
-        Err(error) => Err(Broken::at_first(caller, error)),
+        Err(error) => Err(Loss::on_new_connection(caller, error)),
     }
 }
 
 /// What is known of a connection that broke.
-pub(in crate::clients) fn broken(connection: &Connection, outcome: Outcome, detail: String) -> Broken {
-    Broken {
+pub(in crate::clients) fn loss(connection: &Connection, outcome: Outcome, detail: String) -> Loss {
+    Loss {
         outcome,
-        answered_before: connection.answered,
+        answered_before: connection.responses,
         bytes_received: connection.received,
         caller: connection.caller,
         detail,
