@@ -9,6 +9,9 @@ use crate::clients::mix::{self, Mix};
 use crate::clients::target::Target;
 use crate::duration;
 
+/// The variables that give each local pod its name and its addresses.
+const POD_VARIABLES: [&str; 4] = ["APP_HOST", "APP_PORT", "APP_ADMIN_PORT", "APP_POD_NAME"];
+
 /// Load-tests a rolling update with clients that forgive nothing.
 ///
 /// Exit code: 0 nothing was lost, 1 something was, 2 the run could not be made or not be finished.
@@ -29,15 +32,23 @@ pub(crate) enum Command {
     Drive(Drive),
     /// Serve one of the naive sequences that `local --compare` measures
     #[command(hide = true)]
-    Naive { mode: Mode },
+    Naive {
+        mode: Mode,
+        /// Where the endless response is; every other path has a short one
+        #[arg(value_parser = path)]
+        stream: String,
+    },
 }
 
 /// `rollout local`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Local {
-    /// The service's executable [default: `landfall` beside this executable]
+    /// The service's executable, such as target/release/orders
     #[arg(long, value_name = "PATH")]
-    pub(crate) binary: Option<PathBuf>,
+    pub(crate) binary: PathBuf,
+    /// A variable of every pod, unscaled; it wins over the timings (may be repeated)
+    #[arg(long = "env", value_parser = variable, value_name = "NAME=VALUE")]
+    pub(crate) environment: Vec<(String, String)>,
     /// Take the timings of this overlay: a directory for `kubectl kustomize`, or a rendered file
     #[arg(long, value_name = "PATH")]
     pub(crate) overlay: Option<PathBuf>,
@@ -132,18 +143,18 @@ pub(crate) struct Load {
     /// Streams at once on each HTTP/2 connection
     #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) h2_streams: u32,
-    /// What busy, idle, fresh and h2 ask for
+    /// What every kind but post and stream gets
     #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
-    pub(crate) get_path: String,
+    pub(crate) path: String,
     /// Where post posts
     #[arg(long, default_value = "/greetings", value_parser = path, value_name = "PATH")]
-    pub(crate) post_path: String,
+    pub(crate) post: String,
     /// What post posts, as application/json
-    #[arg(long, default_value = r#"{"name": "Ada"}"#, value_name = "JSON")]
+    #[arg(long, default_value = r#"{"name": "Ada"}"#, value_parser = json, value_name = "JSON")]
     pub(crate) post_body: String,
-    /// The endless response that stream reads
+    /// What stream gets: an endless response, such as server-sent events
     #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
-    pub(crate) stream_path: String,
+    pub(crate) stream: String,
     /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
     #[arg(long = "header", value_parser = header, value_name = "HEADER")]
     pub(crate) headers: Vec<(String, String)>,
@@ -187,10 +198,10 @@ impl Load {
             addresses: Vec::new(),
             authority: String::new(),
             base: String::new(),
-            get_path: self.get_path.clone(),
-            post_path: self.post_path.clone(),
+            path: self.path.clone(),
+            post: self.post.clone(),
             post_body: self.post_body.clone(),
-            stream_path: self.stream_path.clone(),
+            stream: self.stream.clone(),
             headers: self.headers.clone(),
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
@@ -221,6 +232,26 @@ fn pause(text: &str) -> Result<(Duration, Duration), String> {
     Ok((min, max))
 }
 
+fn json(text: &str) -> Result<String, String> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(text.to_string()),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a variable is written NAME=VALUE")?;
+    let mut letters = name.chars();
+    let starts = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    if !starts || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+        return Err(format!("`{name}` is not a variable's name: letters, digits and _, no digit first"));
+    }
+    if POD_VARIABLES.contains(&name) {
+        return Err(format!("{name} is each pod's own, and set by this tool"));
+    }
+    Ok((name.to_string(), value.to_string()))
+}
+
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
     let (name, value) = (name.trim(), value.trim());
@@ -247,5 +278,15 @@ mod tests {
         assert!(path("/a?b=c").is_ok());
         assert!(path("a").is_err());
         assert!(path("/a b").is_err());
+    }
+
+    #[test]
+    fn variables_have_a_name_that_is_not_the_pods_own() {
+        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
+        assert_eq!(variable("APP_X=a=b"), pair("APP_X", "a=b"));
+        assert_eq!(variable("EMPTY="), pair("EMPTY", ""));
+        for malformed in ["APP_X", "=x", "1A=x", "A B=x", "A-B=x", "APP_PORT=1", "APP_POD_NAME=x"] {
+            assert!(variable(malformed).is_err(), "{malformed}");
+        }
     }
 }

@@ -19,7 +19,7 @@ fn kubectl(name: &str, script: &str) -> PathBuf {
 
 fn cluster(tools: &Path, url: &str, arguments: &[&str]) -> Output {
     Command::new(ROLLOUT)
-        .args(["cluster", "--namespace", "shop", "--deployment", "landfall", "--url", url])
+        .args(["cluster", "--namespace", "shop", "--deployment", "orders", "--url", url])
         .args(arguments)
         .env("PATH", format!("{}:/usr/bin:/bin", tools.display()))
         .output()
@@ -34,14 +34,14 @@ fn refused(name: &str, script: &str, because: &str) {
 }
 
 const DEPLOYMENT: &str =
-    r#"{"spec": {"selector": {"matchLabels": {"app": "landfall"}}}, "status": {"readyReplicas": 1}}"#;
+    r#"{"spec": {"selector": {"matchLabels": {"app": "orders"}}}, "status": {"readyReplicas": 1}}"#;
 
 #[test]
 fn no_kubectl() {
     let empty = scratch("no-kubectl");
     std::fs::create_dir_all(&empty).unwrap();
     let run = Command::new(ROLLOUT)
-        .args(["cluster", "--deployment", "landfall", "--url", "http://127.0.0.1:1"])
+        .args(["cluster", "--deployment", "orders", "--url", "http://127.0.0.1:1"])
         .env("PATH", empty)
         .output()
         .unwrap();
@@ -58,16 +58,16 @@ fn no_cluster() {
 
 #[test]
 fn no_such_deployment() {
-    let said = r#"Error from server (NotFound): deployments.apps "landfall" not found"#;
+    let said = r#"Error from server (NotFound): deployments.apps "orders" not found"#;
     refused("no-deployment", &format!("echo '{said}' >&2; exit 1"), "no such thing in namespace shop");
 }
 
 #[test]
 fn no_rights() {
-    let said = r#"Error from server (Forbidden): deployments.apps "landfall" is forbidden"#;
+    let said = r#"Error from server (Forbidden): deployments.apps "orders" is forbidden"#;
     refused("forbidden", &format!("echo '{said}' >&2; exit 1"), "rights missing");
     let script = format!("case \"$*\" in *can-i*patch*) echo no; exit 1;; *get*) echo '{DEPLOYMENT}';; esac");
-    refused("no-patch", &script, "may not patch deployments.apps/landfall in namespace shop");
+    refused("no-patch", &script, "may not patch deployments.apps/orders in namespace shop");
 }
 
 #[test]
@@ -157,7 +157,7 @@ impl Service {
     fn start() -> Self {
         let [port, admin] = [free_port(), free_port()];
         let process = Command::new(ROLLOUT)
-            .args(["naive", "none"])
+            .args(["naive", "none", "/ticks"])
             .env("APP_PORT", port.to_string())
             .env("APP_ADMIN_PORT", admin.to_string())
             .stderr(Stdio::null())

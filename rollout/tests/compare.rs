@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{code, err, json, local, out, scratch};
+use common::{FEW, code, err, json, local, out, scratch};
 
 #[test]
 fn naive_sequences_lose_and_landfall_does_not() {
@@ -37,4 +37,29 @@ fn a_sequence_that_loses_ends_with_1_and_says_which_request() {
     assert_eq!(code(&run), 1, "{}{}", out(&run), err(&run));
     let lost = "busy: the connection was closed (its connection had answered ";
     assert!(out(&run).contains(lost) && out(&run).contains("terminating for"), "{}", out(&run));
+}
+
+#[test]
+fn the_naive_servers_have_whatever_paths_the_service_has() {
+    let file = scratch("paths.json");
+    let run =
+        local(&["--compare", "--modes", "close", "--rollouts", "0", "--scale", "0.1", "--clients", FEW])
+            .args([
+                "--path",
+                "/orders?page=1",
+                "--post",
+                "/orders",
+                "--post-body",
+                "[1]",
+                "--stream",
+                "/orders/feed?from=1",
+            ])
+            .args(["--json".as_ref(), file.as_os_str()])
+            .output()
+            .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let clients = &json(&file)[0]["clients"];
+    assert!(clients["post"]["ok"].as_u64().unwrap() > 0, "{clients:#}");
+    // An endless response is still the first one at the end of the run.
+    assert_eq!(clients["stream"]["ok"], 4, "{clients:#}");
 }

@@ -1,5 +1,6 @@
 //! Which clients run, how many of each, and how fast.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::duration;
@@ -27,6 +28,25 @@ pub(crate) struct Group {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mix(pub(crate) Vec<Group>);
 
+impl fmt::Display for Group {
+    /// As [`parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.kind.name(), self.count)?;
+        match self.pace {
+            Some(Pace::Pause(min, max)) => write!(f, "@{}-{}", duration::write(min), duration::write(max)),
+            Some(Pace::Rate(rate)) => write!(f, "@{rate}/s"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups: Vec<String> = self.0.iter().map(Group::to_string).collect();
+        f.write_str(&groups.join(","))
+    }
+}
+
 /// Every kind at once: about 2 500 requests per second.
 pub(crate) const DEFAULT: &str = "busy=16,idle=60,fresh=8,h2=3,post=6,stream=8";
 
@@ -47,10 +67,10 @@ pub(crate) fn parse(text: &str) -> Result<Mix, String> {
 fn group(text: &str) -> Result<Group, String> {
     let (name, rest) =
         text.split_once('=').ok_or_else(|| format!("`{text}` is not KIND=COUNT, such as busy=24"))?;
-    let kind = Kind::ALL
-        .into_iter()
-        .find(|kind| kind.name() == name)
-        .ok_or_else(|| format!("`{name}` is none of busy, idle, fresh, h2, post, stream"))?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name).join(", ");
+        format!("`{name}` is none of {names}")
+    })?;
     let (count, pace) = match rest.split_once('@') {
         Some((count, text)) => (count, Some(pace(text)?)),
         None => (rest, None),
@@ -85,6 +105,13 @@ mod tests {
         let pause = Pace::Pause(Duration::from_secs(3), Duration::from_secs(12));
         assert_eq!(groups[1].pace, Some(pause));
         assert_eq!(groups[2].pace, Some(Pace::Rate(200.0)));
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for text in [DEFAULT, "busy=24,idle=60@3s-12s,fresh=8@200/s", "h2=1@500ms-500ms"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -15,10 +15,10 @@ pub(crate) struct Target {
     pub(crate) authority: String,
     /// The URL's own path, put before each of the others; no slash at its end.
     pub(crate) base: String,
-    pub(crate) get_path: String,
-    pub(crate) post_path: String,
+    pub(crate) path: String,
+    pub(crate) post: String,
     pub(crate) post_body: String,
-    pub(crate) stream_path: String,
+    pub(crate) stream: String,
     /// Headers of every request, `Name: value`.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) connect_timeout: Duration,
@@ -46,20 +46,20 @@ impl Target {
         Ok(())
     }
 
-    /// The path that this kind of client asks for.
-    pub(crate) fn path(&self, kind: Kind) -> String {
+    /// The path of this kind's request.
+    pub(crate) fn path_of(&self, kind: Kind) -> String {
         let path = match kind {
-            Kind::Post => &self.post_path,
-            Kind::Stream => &self.stream_path,
-            _ => &self.get_path,
+            Kind::Post => &self.post,
+            Kind::Stream => &self.stream,
+            _ => &self.path,
         };
         format!("{}{path}", self.base)
     }
 
     /// The bytes of this kind's request, in HTTP/1.1.
     pub(crate) fn http1(&self, kind: Kind) -> Vec<u8> {
-        let method = if kind == Kind::Post { "POST" } else { "GET" };
-        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", self.path(kind), self.authority);
+        let method = method_of(kind);
+        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", self.path_of(kind), self.authority);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
@@ -75,11 +75,47 @@ impl Target {
 
     /// The request of the HTTP/2 clients; fails when a header is not one.
     pub(crate) fn http2(&self) -> Result<http::Request<()>, Unable> {
-        let uri = format!("http://{}{}", self.authority, self.path(Kind::H2));
+        let uri = format!("http://{}{}", self.authority, self.path_of(Kind::H2));
         let mut request = http::Request::get(uri);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         request.body(()).or_unable("the HTTP/2 request")
+    }
+}
+
+/// The method of this kind's request.
+pub(crate) fn method_of(kind: Kind) -> &'static str {
+    if kind == Kind::Post { "POST" } else { "GET" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_asks_for_its_path_under_the_urls_own() {
+        let target = Target {
+            addresses: Vec::new(),
+            authority: "shop:80".into(),
+            base: "/v1".into(),
+            path: "/orders".into(),
+            post: "/carts".into(),
+            post_body: "{}".into(),
+            stream: "/feed".into(),
+            headers: vec![("X-Key".into(), "k".into())],
+            connect_timeout: Duration::ZERO,
+            response_timeout: Duration::ZERO,
+        };
+        let http1 = |kind| String::from_utf8(target.http1(kind)).unwrap();
+        let get = "GET /v1/orders HTTP/1.1\r\nHost: shop:80\r\nX-Key: k\r\n\r\n";
+        assert_eq!([http1(Kind::Busy), http1(Kind::Idle), http1(Kind::Fresh)], [get; 3]);
+        assert!(http1(Kind::Stream).starts_with("GET /v1/feed HTTP/1.1\r\n"));
+        let post = http1(Kind::Post);
+        assert!(
+            post.starts_with("POST /v1/carts HTTP/1.1\r\n") && post.ends_with("Content-Length: 2\r\n\r\n{}")
+        );
+        let http2 = target.http2().unwrap();
+        assert_eq!((http2.uri().path(), &http2.headers()["x-key"]), ("/v1/orders", &"k".parse().unwrap()));
     }
 }

@@ -39,7 +39,8 @@ impl Sequence {
             Sequence::Landfall => service(args)?,
             naive => Program {
                 path: std::env::current_exe().or_unable("finding this executable")?,
-                arguments: vec!["naive".into(), naive.name().into()],
+                arguments: vec!["naive".into(), naive.name().into(), args.load.stream.clone()],
+                environment: args.environment.clone(),
                 logs: args.logs.clone(),
             },
         };

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderValue, StatusCode, Uri, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ use crate::unable::{OrUnable, Unable};
 type Draining = Arc<AtomicBool>;
 
 /// Serves until SIGTERM, then ends as `mode` says.
-pub(crate) async fn serve(mode: Mode) -> Result<Verdict, Unable> {
+pub(crate) async fn serve(mode: Mode, stream: &str) -> Result<Verdict, Unable> {
     let mut term = signal(SignalKind::terminate()).or_unable("listening for SIGTERM")?;
     let host: IpAddr = variable("APP_HOST", "127.0.0.1")?;
     let listener = bind(host, variable("APP_PORT", "8080")?).await?;
@@ -39,9 +39,10 @@ pub(crate) async fn serve(mode: Mode) -> Result<Verdict, Unable> {
 
     let draining = Draining::default();
     tokio::spawn(axum::serve(admin, probes(draining.clone())).into_future());
+    let service = service(stream);
     let service = match mode {
-        Mode::Close => service().layer(from_fn_with_state(draining.clone(), close_when_draining)),
-        Mode::None | Mode::Flag => service(),
+        Mode::Close => service.layer(from_fn_with_state(draining.clone(), close_when_draining)),
+        Mode::None | Mode::Flag => service,
     };
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {
@@ -56,11 +57,17 @@ pub(crate) async fn serve(mode: Mode) -> Result<Verdict, Unable> {
     Ok(Verdict::NothingLost)
 }
 
-fn service() -> Router {
-    Router::new()
-        .route("/", get(|| async { Json(json!({"name": "naive"})) }))
-        .route("/greetings", post(greet))
-        .route("/ticks", get(|| async { Sse::new(ticks()) }))
+/// Whatever the measured service is asked for: every path exists, and this one is endless.
+fn service(stream: &str) -> Router {
+    let stream: Arc<str> = stream.split('?').next().unwrap_or(stream).into();
+    Router::new().fallback_service(get(resource).post(created).with_state(stream))
+}
+
+async fn resource(State(stream): State<Arc<str>>, uri: Uri) -> Response {
+    match uri.path() == &*stream {
+        true => Sse::new(ticks()).into_response(),
+        false => Json(json!({"name": "naive"})).into_response(),
+    }
 }
 
 fn probes(draining: Draining) -> Router {
@@ -75,9 +82,8 @@ fn probes(draining: Draining) -> Router {
         .with_state(draining)
 }
 
-async fn greet(Json(greeting): Json<Value>) -> impl IntoResponse {
-    let hello = format!("Hello, {}!", greeting["name"].as_str().unwrap_or("you"));
-    (StatusCode::CREATED, Json(json!({"greeting": hello})))
+async fn created(Json(body): Json<Value>) -> impl IntoResponse {
+    (StatusCode::CREATED, Json(body))
 }
 
 fn ticks() -> impl Stream<Item = Result<Event, Infallible>> {

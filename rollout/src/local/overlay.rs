@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::timings::{Probe, Timings};
-use crate::duration;
 use crate::unable::{OrUnable, Unable};
 
 /// Reads the timings of an overlay: a directory that `kubectl kustomize` renders, or a file already rendered.
@@ -42,19 +41,7 @@ fn of_rendered(yaml: &str) -> Result<Timings, String> {
     timings.pre_stop = seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]).unwrap_or_default();
     timings.startup = probe(&container["startupProbe"], timings.startup);
     timings.readiness = probe(&container["readinessProbe"], timings.readiness);
-    let environment = environment(&objects, container);
-    for (name, field) in [
-        ("APP_DRAIN_DELAY", &mut timings.drain_delay),
-        ("APP_DRAIN_TIMEOUT", &mut timings.drain_timeout),
-        ("APP_FLUSH_TIMEOUT", &mut timings.flush_timeout),
-        ("APP_REQUEST_TIMEOUT", &mut timings.request_timeout),
-        ("APP_IDLE_TIMEOUT", &mut timings.idle_timeout),
-    ] {
-        if let Some(text) = environment.get(name) {
-            *field = duration::parse(text).map_err(|error| format!("{name}: {error}"))?;
-        }
-    }
-    Ok(timings)
+    timings.with_environment(&environment(&objects, container))
 }
 
 fn render(directory: &Path) -> Result<String, Unable> {
@@ -143,7 +130,7 @@ data: { APP_DRAIN_DELAY: 15s, APP_DRAIN_TIMEOUT: 30s }
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: { name: landfall }
+metadata: { name: orders }
 spec:
   minReadySeconds: 2
   strategy: { rollingUpdate: { maxSurge: 50%, maxUnavailable: 1 } }
@@ -151,14 +138,14 @@ spec:
     spec:
       terminationGracePeriodSeconds: 60
       containers:
-        - name: landfall
+        - name: orders
           envFrom: [{ configMapRef: { name: config-7h2k } }]
           env: [{ name: APP_DRAIN_TIMEOUT, value: 20s }]
           readinessProbe: { httpGet: { path: /readyz, port: admin }, periodSeconds: 3 }
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
-metadata: { name: landfall }
+metadata: { name: orders }
 spec: { minReplicas: 5 }
 "#;
 

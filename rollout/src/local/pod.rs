@@ -21,6 +21,8 @@ use crate::record::pods::{End, Pods};
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// Each pod's variables, besides its timings and its identity.
+    pub(crate) environment: Vec<(String, String)>,
     /// Where each pod's output is written, if anywhere.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -83,13 +85,15 @@ impl Pod {
     }
 
     fn start(&self) -> std::io::Result<Process> {
-        let mut variables = self.timings.environment();
-        variables.extend([
+        let own = [
             ("APP_HOST", self.identity.address.to_string()),
             ("APP_PORT", self.identity.port.to_string()),
             ("APP_ADMIN_PORT", self.identity.admin_port.to_string()),
             ("APP_POD_NAME", self.identity.name.clone()),
-        ]);
+        ];
+        let mut variables = self.timings.environment();
+        variables.extend(self.program.environment.iter().cloned());
+        variables.extend(own.map(|(name, value)| (name.to_string(), value)));
         let log = self.program.logs.as_ref().map(|logs| logs.join(format!("{}.log", self.identity.name)));
         Process::start(&self.program.path, &self.program.arguments, &variables, log.as_deref())
     }

@@ -27,7 +27,7 @@ impl Process {
     pub(crate) fn start(
         program: &Path,
         arguments: &[String],
-        variables: &[(&str, String)],
+        variables: &[(String, String)],
         log: Option<&Path>,
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
@@ -38,7 +38,7 @@ impl Process {
         }
         let mut child = command
             .args(arguments)
-            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

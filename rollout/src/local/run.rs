@@ -1,7 +1,6 @@
 //! `rollout local`: real processes behind a lagging balancer, replaced as a Deployment replaces them.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,29 +33,27 @@ const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 /// Runs once against the service, and reports.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let program = service(&args)?;
-    let report = once("landfall", program, &args, interrupt).await?;
+    let name = program.path.file_name().unwrap_or_default().display().to_string();
+    let report = once(&name, program, &args, interrupt).await?;
     publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
     Ok(report.verdict())
 }
 
 /// The service's executable.
 pub(crate) fn service(args: &Local) -> Result<Program, Unable> {
-    let path = match &args.binary {
-        Some(path) => path.clone(),
-        None => beside_us("landfall")?,
-    };
-    if !path.is_file() {
+    let named = args.binary.display();
+    if !args.binary.is_file() {
         return Err(Unable(format!(
-            "there is no service at {}: build it (cargo build --release) or name it with --binary PATH",
-            path.display()
+            "there is no service at {named}: build it, or name another executable with --binary PATH"
         )));
     }
-    Ok(Program { path, arguments: Vec::new(), logs: args.logs.clone() })
-}
-
-fn beside_us(name: &str) -> Result<PathBuf, Unable> {
-    let own = std::env::current_exe().or_unable("finding this executable")?;
-    Ok(own.parent().unwrap_or(Path::new(".")).join(name))
+    Ok(Program {
+        // A name without a slash would be looked for on the PATH.
+        path: std::path::absolute(&args.binary).or_unable(named)?,
+        arguments: Vec::new(),
+        environment: args.environment.clone(),
+        logs: args.logs.clone(),
+    })
 }
 
 /// The timings of the overlay or the defaults, as the arguments change them.
@@ -65,7 +62,9 @@ pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
         Some(path) => overlay::timings(path)?,
         None => Timings::default(),
     };
-    Ok(timings.with_replicas(args.replicas).scaled(args.scale))
+    let environment = args.environment.iter().cloned().collect();
+    let timings = timings.with_replicas(args.replicas).scaled(args.scale);
+    timings.with_environment(&environment).or_unable("--env")
 }
 
 /// Runs one program through the rollouts under load.

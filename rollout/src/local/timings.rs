@@ -1,5 +1,6 @@
 //! How long things take in a rolling update.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -111,13 +112,28 @@ impl Timings {
     }
 
     /// The environment that gives a service these timings.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("APP_DRAIN_DELAY", duration::write(self.drain_delay)),
-            ("APP_DRAIN_TIMEOUT", duration::write(self.drain_timeout)),
-            ("APP_FLUSH_TIMEOUT", duration::write(self.flush_timeout)),
-            ("APP_REQUEST_TIMEOUT", duration::write(self.request_timeout)),
-            ("APP_IDLE_TIMEOUT", duration::write(self.idle_timeout)),
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let mut timings = self.clone();
+        timings.variables().map(|(name, value)| (name.to_string(), duration::write(*value))).to_vec()
+    }
+
+    /// With what these variables say instead.
+    pub(crate) fn with_environment(mut self, variables: &BTreeMap<String, String>) -> Result<Self, String> {
+        for (name, value) in self.variables() {
+            if let Some(text) = variables.get(name) {
+                *value = duration::parse(text).map_err(|error| format!("{name}: {error}"))?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn variables(&mut self) -> [(&'static str, &mut Duration); 5] {
+        [
+            ("APP_DRAIN_DELAY", &mut self.drain_delay),
+            ("APP_DRAIN_TIMEOUT", &mut self.drain_timeout),
+            ("APP_FLUSH_TIMEOUT", &mut self.flush_timeout),
+            ("APP_REQUEST_TIMEOUT", &mut self.request_timeout),
+            ("APP_IDLE_TIMEOUT", &mut self.idle_timeout),
         ]
     }
 }

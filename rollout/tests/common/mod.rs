@@ -1,4 +1,4 @@
-//! What the tests share: the executables, and a identity for their files.
+//! What the tests share: the executables, and a place for their files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
@@ -10,28 +10,33 @@ use serde_json::Value;
 
 pub(crate) const ROLLOUT: &str = env!("CARGO_BIN_EXE_rollout");
 
+/// The package and the binary of the sample service that is rolled. It reads the template's `APP_` variables and has
+/// `GET /`, `POST /greetings`, and `GET /ticks`, which is endless.
+const SAMPLE: [&str; 2] = ["landfall", "landfall"];
+
 /// Every kind of client, few enough for a debug build on a busy machine.
 pub(crate) const FEW: &str = "busy=6,idle=12,fresh=3,h2=2,post=3,stream=4";
 
-/// The service's executable, built if it is not there yet.
-pub(crate) fn landfall() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+/// The sample service's executable, built if it is not there yet.
+pub(crate) fn sample() -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
     BUILT.get_or_init(|| {
         let directory = Path::new(ROLLOUT).parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "landfall", "--bin", "landfall"]);
+        let [package, binary] = SAMPLE;
+        build.args(["build", "--quiet", "--package", package, "--bin", binary]);
         if directory.ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().unwrap().success(), "landfall does not build");
-        directory.join("landfall")
+        assert!(build.status().unwrap().success(), "{binary} does not build");
+        directory.join(binary).display().to_string()
     })
 }
 
-/// `rollout local` against the service.
+/// `rollout local` against the sample service.
 pub(crate) fn local(arguments: &[&str]) -> Command {
     let mut command = Command::new(ROLLOUT);
-    command.arg("local").arg("--binary").arg(landfall()).args(arguments);
+    command.args(["local", "--binary", sample()]).args(arguments);
     command
 }
 
