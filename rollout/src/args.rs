@@ -137,7 +137,7 @@ pub(crate) struct Drive {
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Load {
     /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
-    /// kinds: busy, idle, fresh, h2, post, stream
+    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
     #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
     pub(crate) clients: Mix,
     /// Streams at once on each HTTP/2 connection

@@ -45,6 +45,6 @@ pub(crate) async fn under_load(
         clients.stop().await?;
     }
     // Before anything is ended by force: what that breaks is not the servers' doing.
-    let observed = recorder.observed();
+    let observed = recorder.observations();
     Ok(Session { observed, loaded, ending })
 }

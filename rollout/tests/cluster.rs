@@ -3,11 +3,10 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use common::{ROLLOUT, code, err, eventually, json, out, scratch};
+use common::{ROLLOUT, Service, code, err, json, out, scratch};
 
 /// Puts a kubectl that runs this script into a directory of its own.
 fn kubectl(name: &str, script: &str) -> PathBuf {
@@ -94,7 +93,7 @@ fn no_tls() {
 
 #[test]
 fn a_whole_run_waits_for_the_old_pod_and_reports_its_history() {
-    let service = Service::start();
+    let service = Service::naive();
     let pod = |event: &str, name: &str, deleted: &str| {
         format!(
             r#"{{"type": "{event}", "object": {{"metadata": {{"name": "{name}"{deleted}}},
@@ -131,7 +130,7 @@ fn a_whole_run_waits_for_the_old_pod_and_reports_its_history() {
     let tools = kubectl("whole-run", &script);
     let run = cluster(
         &tools,
-        &service.url,
+        &service.url(),
         &["--rollouts", "1", "--pause", "500ms", "--idle", "100ms-300ms", "--clients", "busy=4,idle=4,h2=1"]
             .into_iter()
             .chain(["--json", file.to_str().unwrap()])
@@ -145,38 +144,4 @@ fn a_whole_run_waits_for_the_old_pod_and_reports_its_history() {
     let between = |from: &str, to: &str| old[to].as_f64().unwrap() - old[from].as_f64().unwrap();
     assert!(between("terminating", "left_endpoints") > 0.1, "{old:#}");
     assert!(between("terminating", "gone") > 0.8, "{old:#}");
-}
-
-/// A service to drive: the naive one, which does well while nobody ends it.
-struct Service {
-    process: Child,
-    url: String,
-}
-
-impl Service {
-    fn start() -> Self {
-        let [port, admin] = [free_port(), free_port()];
-        let process = Command::new(ROLLOUT)
-            .args(["naive", "none", "/ticks"])
-            .env("APP_PORT", port.to_string())
-            .env("APP_ADMIN_PORT", admin.to_string())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the service accepts connections", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        Self { process, url: format!("http://127.0.0.1:{port}") }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

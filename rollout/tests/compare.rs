@@ -8,7 +8,8 @@ use common::{FEW, code, err, json, local, out, scratch};
 #[test]
 fn naive_sequences_lose_and_landfall_does_not() {
     let file = scratch("compare.json");
-    let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1"])
+    let mix = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,post=6,stream=8";
+    let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1", "--clients", mix])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
         .unwrap();

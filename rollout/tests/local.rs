@@ -18,7 +18,7 @@ fn the_control_run_loses_nothing_and_counts_every_kind() {
     let report = json(&file);
     assert_eq!(report["all"]["lost"], 0);
     assert_eq!(report["finished"], true);
-    for kind in ["busy", "idle", "fresh", "h2", "post", "stream"] {
+    for kind in ["busy", "idle", "fresh", "h2", "h2-idle", "post", "stream"] {
         let requests = report["clients"][kind]["requests"].as_u64().unwrap();
         assert!(requests > 0, "{kind} sent nothing");
         assert_eq!(report["clients"][kind]["ok"].as_u64().unwrap(), requests, "{kind}");

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
 use super::http1::{keep_alive, stream};
-use super::http2::multiplexed;
+use super::http2::{blocking, multiplexed};
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
 use crate::record::outcome::Kind;
@@ -36,6 +36,8 @@ impl Load {
                 let client = client.clone();
                 match group.kind {
                     Kind::H2 => clients.spawn(multiplexed::run(client, pacer, h2_streams)),
+                    Kind::H2Idle => clients.spawn(multiplexed::run(client, pacer, 1)),
+                    Kind::H2Blocking => clients.spawn(blocking::run(client, pacer)),
                     Kind::Stream => clients.spawn(stream::run(client, pacer)),
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
@@ -58,7 +60,7 @@ impl Load {
 
 fn own_pace(kind: Kind, idle: (Duration, Duration)) -> Pace {
     match kind {
-        Kind::Idle => Pace::Pause(idle.0, idle.1),
+        Kind::Idle | Kind::H2Idle | Kind::H2Blocking => Pace::Pause(idle.0, idle.1),
         Kind::Fresh => Pace::Pause(Duration::from_millis(10), Duration::from_millis(40)),
         _ => Pace::Pause(Duration::from_millis(5), Duration::from_millis(20)),
     }

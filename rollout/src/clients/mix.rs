@@ -48,7 +48,7 @@ impl fmt::Display for Mix {
 }
 
 /// Every kind at once: about 2 500 requests per second.
-pub(crate) const DEFAULT: &str = "busy=16,idle=60,fresh=8,h2=3,post=6,stream=8";
+pub(crate) const DEFAULT: &str = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,h2-blocking=20,post=6,stream=8";
 
 /// Reads `busy=24,idle=60@3s-12s,fresh=8@200/s`: kind, count, and optionally pause or rate.
 pub(crate) fn parse(text: &str) -> Result<Mix, String> {

@@ -24,6 +24,7 @@ pub(crate) async fn check(target: &Target, mix: &Mix, h2_streams: u32) -> Result
         let response = async {
             match kind {
                 Kind::H2 => http2(target, h2_streams).await,
+                Kind::H2Idle | Kind::H2Blocking => http2(target, 1).await,
                 kind => http1(target, kind).await,
             }
         };
@@ -83,7 +84,7 @@ async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
 
 async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
     let tried = format!(
-        "http://{} does not speak HTTP/2 without TLS (if it need not, leave h2 out of --clients)",
+        "http://{} does not speak HTTP/2 without TLS (if it need not, leave h2, h2-idle and h2-blocking out of --clients)",
         target.authority
     );
     let stream = connect(target).await?;

@@ -109,7 +109,7 @@ impl Recorder {
     }
 
     /// A copy of everything recorded so far.
-    pub(crate) fn observed(&self) -> Observations {
+    pub(crate) fn observations(&self) -> Observations {
         let now = self.elapsed();
         let mut observed = self.lock();
         observed.timeline.advance(now);
@@ -169,6 +169,6 @@ mod tests {
         }
         recorder.answered(Kind::Busy, 204, Duration::from_millis(1));
         assert_eq!(recorder.totals(), (1001, 1000));
-        assert_eq!(recorder.observed().failures.len(), FAILURES_KEPT);
+        assert_eq!(recorder.observations().failures.len(), FAILURES_KEPT);
     }
 }

@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 const LONGEST_US: u64 = 600_000_000;
 
 /// What one kind of client saw.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tally {
     pub(crate) ok: u64,
     pub(crate) statuses: BTreeMap<u16, u64>,

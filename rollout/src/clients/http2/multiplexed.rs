@@ -136,3 +136,28 @@ async fn connect(client: &Client) -> Result<Shared, Loss> {
     let sender = sender.ready().await.map_err(loss)?;
     Ok(Shared { sender, caller, responses: Arc::default(), requests })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::http2::frames::{HEADERS, PING};
+    use crate::clients::http2::peer::{self, GOAWAY_FRAME, PING_FRAME};
+    use crate::record::outcome::Kind;
+
+    async fn idle(client: Client, pacer: Pacer) {
+        run(client, pacer, 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_goaway_that_came_while_idle_loses_nothing() {
+        let run = peer::drive(Kind::H2Idle, idle, &PING_FRAME, &GOAWAY_FRAME).await;
+        assert_eq!((run.tally.failures(), run.connections), (0, 2), "{run:?}");
+    }
+
+    #[tokio::test]
+    async fn a_ping_is_acknowledged_while_idle() {
+        let run = peer::drive(Kind::H2Idle, idle, &PING_FRAME, &PING_FRAME).await;
+        assert_eq!(run.received[..4], [HEADERS, PING, PING, HEADERS]);
+        assert_eq!((run.tally.failures(), run.connections), (0, 1), "{run:?}");
+    }
+}

@@ -12,10 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-const PREFACE: usize = 24;
-const FRAME_HEAD: usize = 9;
-const HEADERS: u8 = 1;
-const GOAWAY: u8 = 7;
+use super::frames::{Frames, GOAWAY, HEADERS, PREFACE};
 
 /// A socket that reads nothing while a request waits to be written.
 pub(super) struct Socket {
@@ -35,12 +32,6 @@ struct State {
     written: u32,
     goaway: bool,
     reader: Option<Waker>,
-}
-
-/// Finds the frames in the bytes of one direction.
-struct Frames {
-    skip: usize,
-    head: Vec<u8>,
 }
 
 impl Socket {
@@ -85,31 +76,6 @@ impl Requests {
     }
 }
 
-impl Frames {
-    fn after(preface: usize) -> Self {
-        Self { skip: preface, head: Vec::with_capacity(FRAME_HEAD) }
-    }
-
-    /// Counts the frames of this kind that begin in these bytes.
-    fn count(&mut self, kind: u8, mut bytes: &[u8]) -> u32 {
-        let mut found = 0;
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            let wanted = (FRAME_HEAD - self.head.len()).min(bytes.len());
-            self.head.extend_from_slice(&bytes[..wanted]);
-            bytes = &bytes[wanted..];
-            if let [a, b, c, this, _, _, _, _, _] = self.head[..] {
-                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-                found += u32::from(this == kind);
-                self.head.clear();
-            }
-        }
-        found
-    }
-}
-
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, requests, received, .. } = self.get_mut();
@@ -151,20 +117,6 @@ mod tests {
 
     const REQUEST: [u8; 11] = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 9, 9];
     const GOING: [u8; 17] = [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-
-    #[test]
-    fn frames_are_found_however_the_bytes_are_cut() {
-        let mut bytes = vec![0; PREFACE];
-        bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
-        bytes.extend(REQUEST);
-        bytes.extend([0, 0, 0, 4, 1, 0, 0, 0, 0]);
-        bytes.extend(REQUEST);
-        for size in 1..bytes.len() {
-            let mut frames = Frames::after(PREFACE);
-            let found: u32 = bytes.chunks(size).map(|part| frames.count(HEADERS, part)).sum();
-            assert_eq!(found, 2, "cut to {size}");
-        }
-    }
 
     #[tokio::test]
     async fn nothing_is_read_before_a_begun_request_is_written_and_none_begins_after_a_goaway() {
