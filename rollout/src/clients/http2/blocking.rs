@@ -55,7 +55,6 @@ struct State {
     reader: Option<Waker>,
     /// The response ends with its headers, which are not complete yet.
     ends_with_headers: bool,
-    goaway: bool,
     /// The GOAWAY came before the awaited response had ended.
     goaway_first: bool,
 }
@@ -76,7 +75,7 @@ pub(in crate::clients) async fn run(mut client: Client, mut pacer: Pacer) {
         match send(&client, kept.take(), &request).await {
             Ok((connection, status)) => {
                 client.answered(status, began.elapsed());
-                kept = Some(connection).filter(|connection| !connection.reading.state().goaway);
+                kept = Some(connection);
             }
             Err(loss) => client.failed(loss),
         }
@@ -86,7 +85,7 @@ pub(in crate::clients) async fn run(mut client: Client, mut pacer: Pacer) {
 async fn send(client: &Client, kept: Option<Kept>, request: &http::Request<()>) -> Result<(Kept, u16), Loss> {
     let mut begun = None;
     if let Some(mut kept) = kept {
-        // An error here means that nothing was written: the connection's end was read with the last response.
+        // An error here means that nothing was written: a GOAWAY or the end was read with the last response.
         begun = kept.sender.send_request(request.clone(), true).ok().map(|(response, _)| (kept, response));
     }
     let (mut connection, response) = match begun {
@@ -182,7 +181,6 @@ impl Reading {
 impl State {
     fn see(&mut self, frame: Frame) {
         if frame.kind == GOAWAY {
-            self.goaway = true;
             self.goaway_first |= self.awaited.is_some();
         }
         if self.awaited != Some(frame.stream) {
@@ -245,7 +243,7 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::http2::frames::PING;
+    use crate::clients::http2::frames::{ACK, PING};
     use crate::clients::http2::peer::{self, GOAWAY_FRAME, PING_FRAME};
     use crate::record::outcome::Kind;
 
@@ -261,6 +259,26 @@ mod tests {
         let run = peer::drive(Kind::H2Blocking, run, &GOAWAY_FRAME, &[]).await;
         assert_eq!(run.tally.failures(), 0);
         assert_eq!(run.connections, 2, "{run:?}");
+    }
+
+    #[test]
+    fn a_goaway_before_the_responses_last_frame_is_before_its_end() {
+        let frame = |kind, flags, stream| Frame { kind, flags, stream };
+        let (goaway, settings) = (frame(GOAWAY, 0, 0), frame(4, ACK, 0));
+        let head = frame(HEADERS, END_HEADERS, 1);
+        for (frames, first) in [
+            (&[head, frame(DATA, END_STREAM, 1), goaway][..], false),
+            (&[frame(HEADERS, END_STREAM, 1), frame(CONTINUATION, END_HEADERS, 1), goaway], false),
+            (&[frame(RST_STREAM, 0, 1), goaway], false),
+            (&[settings, goaway, head], true),
+            (&[head, frame(DATA, 0, 1), goaway], true),
+            (&[frame(HEADERS, END_STREAM, 1), goaway], true),
+            (&[frame(HEADERS, END_STREAM | END_HEADERS, 3), goaway], true),
+        ] {
+            let mut state = State { awaited: Some(1), ..State::default() };
+            frames.iter().for_each(|frame| state.see(*frame));
+            assert_eq!(state.goaway_first, first, "{frames:?}");
+        }
     }
 
     #[tokio::test]
