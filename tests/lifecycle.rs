@@ -17,7 +17,7 @@ use serde_json::Value;
 use support::{
     PATIENCE, eventually,
     http1::{Answer, Http1, post, request},
-    http2::{ALL_STREAMS, Http2},
+    http2::Http2,
     process::{Process, testbed},
 };
 
@@ -205,63 +205,6 @@ fn every_http1_answer_while_draining_says_close() {
     let mut admin = process.connect_to_admin();
     assert!(!admin.get("/livez").says_close());
     assert!(!admin.get("/metrics").says_close());
-}
-
-#[test]
-fn http2_gets_goaway_at_the_signal_and_loses_no_stream() {
-    let process = testbed().start();
-    let mut client = Http2::connect(&process);
-    let held = client.ask("/held");
-    process.line("held");
-
-    process.drain();
-    client.hear(|client| !client.goaways.is_empty());
-    assert_eq!(client.goaways, [(ALL_STREAMS, 0)], "no stream is refused yet, and nothing is wrong");
-    // As by a client that has not heard of it.
-    client.get("/livez");
-    let last = client.ask("/livez");
-    client.answer(last);
-    assert_eq!(client.goaways.len(), 1, "as long as the delay lasts, none is refused");
-
-    process.close();
-    client.hear(|client| client.goaways.contains(&(last, 0)));
-    assert!(!client.ended, "a stream in flight is waited for");
-    process.release();
-    client.answer(held);
-    client.hear(|client| client.ended);
-    process.exit().with_code(0);
-}
-
-#[test]
-fn a_new_http2_connection_while_draining_gets_its_answers_and_goaway() {
-    let process = testbed().start();
-    process.drain();
-    let mut client = Http2::connect(&process);
-    client.settle();
-    assert_eq!(client.goaways, [], "it would go, and its next connection too, and never ask");
-    let held = client.ask("/held");
-    process.line("held");
-    client.hear(|client| !client.goaways.is_empty());
-    assert_eq!(client.goaways, [(ALL_STREAMS, 0)]);
-    client.get("/livez");
-    process.release();
-    client.answer(held);
-    process.close();
-    client.hear(|client| client.ended);
-    process.exit().with_code(0);
-}
-
-#[test]
-fn an_http2_connection_without_a_request_gets_goaway_at_closing() {
-    let process = testbed().start();
-    let mut client = Http2::connect(&process);
-    process.drain();
-    client.settle();
-    assert_eq!(client.goaways, []);
-    process.close();
-    client.hear(|client| client.ended);
-    assert_eq!(client.goaways.first(), Some(&(ALL_STREAMS, 0)));
-    process.exit().with_code(0);
 }
 
 #[test]
@@ -476,14 +419,6 @@ fn a_client_that_reads_nothing_does_not_hold_up_the_exit() {
     let mut client = process.connect();
     client.ask("/endless");
     assert_eq!(client.head().status, 200);
-    ends_in_spite_of(process);
-}
-
-#[test]
-fn a_silent_http2_peer_does_not_hold_up_the_exit() {
-    let process = with_500_ms_to_close();
-    let mut client = Http2::connect(&process);
-    client.get("/livez");
     ends_in_spite_of(process);
 }
 

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -27,9 +27,29 @@ pub(super) struct Activity {
     /// For HTTP/1 alone, where one request comes at a time.
     body_unread: AtomicBool,
     write_blocked: AtomicBool,
-    /// For HTTP/2 alone.
-    goaway_requested: AtomicBool,
     closing: AtomicBool,
+    /// For HTTP/2 alone.
+    streams_open: AtomicBool,
+    leaving: AtomicU8,
+    stalled: AtomicBool,
+}
+
+/// How far an HTTP/2 connection is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Leaving {
+    /// Not at all, unless the drain says so.
+    No,
+    /// The peer is to be sent GOAWAY.
+    GoawayRequested,
+    /// The peer was sent GOAWAY; whatever it opens is still answered.
+    GoawaySent,
+    /// Our side is to be closed.
+    Close,
+}
+
+impl Leaving {
+    const ALL: [Self; 4] = [Self::No, Self::GoawayRequested, Self::GoawaySent, Self::Close];
 }
 
 /// What the peer is expected to do.
@@ -57,8 +77,10 @@ impl Activity {
             reading_head: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
-            goaway_requested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            streams_open: AtomicBool::new(false),
+            leaving: AtomicU8::new(Leaving::No as u8),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -82,15 +104,31 @@ impl Activity {
         }
     }
 
-    /// The peer is to be sent GOAWAY.
-    pub(super) fn request_goaway(&self) {
-        self.goaway_requested.store(true, Relaxed);
+    /// Frames came or went: whether streams are open now, and whether a head has begun and is not complete.
+    pub(super) fn frames_passed(&self, streams_open: bool, reading_head: bool) {
+        self.streams_open.store(streams_open, Relaxed);
+        self.reading_head.store(reading_head, Relaxed);
+    }
+
+    /// An HTTP/2 connection goes a step further on its way out.
+    pub(super) fn leave(&self, leaving: Leaving) {
+        self.leaving.store(leaving as u8, Relaxed);
         self.turn.fetch_add(1, Relaxed);
     }
 
-    /// Whether the peer is to be sent GOAWAY, or has been.
-    pub(super) fn is_goaway_requested(&self) -> bool {
-        self.goaway_requested.load(Relaxed)
+    /// How far it is.
+    pub(super) fn leaving(&self) -> Leaving {
+        Leaving::ALL[usize::from(self.leaving.load(Relaxed))]
+    }
+
+    /// The peer holds us up, and there is no other way than to close the connection.
+    pub(super) fn stalled(&self) {
+        self.stalled.store(true, Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
     }
 
     /// Our side is closed.
@@ -143,6 +181,8 @@ impl Activity {
             Awaiting::Nothing
         } else if self.reading_head.load(Relaxed) {
             Awaiting::Head
+        } else if self.streams_open.load(Relaxed) {
+            Awaiting::Nothing
         } else {
             Awaiting::Request
         }
@@ -156,7 +196,7 @@ impl Activity {
             Awaiting::Read => Some((limits.stall, CloseReason::Stalled)),
             Awaiting::Nothing => None,
             Awaiting::Head => Some((limits.head, CloseReason::Head)),
-            Awaiting::Request if self.is_goaway_requested() => Some((LINGER, CloseReason::Idle)),
+            Awaiting::Request if self.leaving() != Leaving::No => Some((LINGER, CloseReason::Idle)),
             Awaiting::Request => Some((limits.idle, CloseReason::Idle)),
         }
     }

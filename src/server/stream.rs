@@ -17,10 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Protocol, Shared, activity::Activity};
 
 /// What an HTTP/2 client says first, RFC 9113 section 3.4.
-const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// GOAWAY that refuses no stream yet, RFC 9113 section 6.8: type 7, the highest stream id, no error.
-const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+pub(super) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection is open as long as its stream lives, also when it was upgraded to something else.
 #[derive(Debug)]
@@ -28,7 +25,6 @@ pub(super) struct Stream {
     tcp: TcpStream,
     first: First,
     activity: Arc<Activity>,
-    goaway_sent: usize,
     shut_down: bool,
     protocol: Protocol,
     _slot: Option<OwnedSemaphorePermit>,
@@ -52,7 +48,6 @@ impl Stream {
         Self {
             tcp,
             first: First::default(),
-            goaway_sent: 0,
             activity: Arc::new(Activity::new(shared)),
             shut_down: false,
             protocol,
@@ -136,27 +131,10 @@ impl Stream {
         }
         written
     }
-
-    /// Tells an HTTP/2 peer to go elsewhere, once. hyper's own way follows the first GOAWAY with a final one after
-    /// one round trip, and refuses what a client had begun to ask before it heard of the first: with this one, all
-    /// that comes is still answered. To be called between two frames.
-    fn poll_goaway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.goaway_sent < GOAWAY.len() {
-            let rest = &GOAWAY[self.goaway_sent..];
-            self.goaway_sent += ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Finishes a frame of our own that has been begun.
-    fn poll_between_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.goaway_sent == 0 { Poll::Ready(Ok(())) } else { self.poll_goaway(cx) }
-    }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_between_frames(cx))?;
         let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
         self.note(written)
     }
@@ -166,7 +144,6 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_between_frames(cx))?;
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
         self.note(written)
     }
@@ -175,11 +152,7 @@ impl AsyncWrite for Stream {
         self.tcp.is_write_vectored()
     }
 
-    /// hyper flushes when it has written what it had, which is whole frames.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_goaway_requested() {
-            ready!(self.poll_goaway(cx))?;
-        }
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
