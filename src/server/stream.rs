@@ -45,8 +45,6 @@ struct First {
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream, shared: &Arc<Shared>, slot: Option<OwnedSemaphorePermit>) -> Self {
-        // A response must not wait for the acknowledgement of the one before; without it we are only slower.
-        let _ = tcp.set_nodelay(true);
         let protocol = Protocol::Undecided;
         shared.connections.opened(protocol);
         Self {
