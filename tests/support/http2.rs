@@ -37,6 +37,8 @@ pub(crate) struct Http2 {
     pub(crate) goaways: Vec<(u32, u32)>,
     statuses: BTreeMap<u32, u8>,
     complete: BTreeSet<u32>,
+    /// Bytes of bodies.
+    pub(crate) data: usize,
     /// Whether the peer has closed; then we have too.
     pub(crate) ended: bool,
 }
@@ -55,6 +57,7 @@ impl Http2 {
             goaways: Vec::new(),
             statuses: BTreeMap::new(),
             complete: BTreeSet::new(),
+            data: 0,
             ended: false,
         };
         client.stream.write_all(PREFACE).expect("the peer takes what is sent");
@@ -73,10 +76,19 @@ impl Http2 {
 
     /// Opens a stream with a GET request.
     pub(crate) fn ask(&mut self, path: &str) -> u32 {
+        self.ask_by(&[0x80 | 2], path)
+    }
+
+    /// Opens a stream with a HEAD request.
+    pub(crate) fn ask_head(&mut self, path: &str) -> u32 {
+        self.ask_by(b"\x02\x04HEAD", path)
+    }
+
+    fn ask_by(&mut self, method: &[u8], path: &str) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
-        // Fields of the static table: GET and http as they stand, path and authority with values of our own.
-        let mut block = vec![0x80 | 2, 0x80 | 6];
+        // Fields of the static table: http as it stands, path and authority with values of our own.
+        let mut block = [method, &[0x80 | 6]].concat();
         for (name, value) in [(4, path), (1, "landfall.test")] {
             block.extend([name, u8::try_from(value.len()).expect("it is short")]);
             block.extend(value.as_bytes());
@@ -91,9 +103,14 @@ impl Http2 {
         self.answer(stream);
     }
 
+    /// Waits for the end of the answer on a stream.
+    pub(crate) fn ended(&mut self, stream: u32) {
+        self.hear(|client| client.complete.contains(&stream));
+    }
+
     /// Waits for the complete answer of a stream, which has to be 200.
     pub(crate) fn answer(&mut self, stream: u32) {
-        self.hear(|client| client.complete.contains(&stream));
+        self.ended(stream);
         assert_eq!(self.statuses[&stream], STATUS_200, "the first field of the answer on stream {stream}");
     }
 
@@ -137,7 +154,9 @@ impl Http2 {
             GOAWAY => self.goaways.push((number(&payload[..4]), number(&payload[4..8]))),
             RST_STREAM => panic!("stream {stream} was reset with code {}", number(&payload)),
             HEADERS | DATA => {
-                if kind == HEADERS {
+                if kind == DATA {
+                    self.data += payload.len();
+                } else {
                     self.statuses.entry(stream).or_insert(payload[0]);
                 }
                 if flags & END_STREAM != 0 {

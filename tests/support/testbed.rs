@@ -84,12 +84,14 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let router = Router::new()
         .route("/", get(async || Json(json!({ "name": "testbed" }))))
         .route("/greetings", post(greet))
+        .route("/greetings/held", post(greet_held))
         .route("/ticks", get(ticks))
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
         .route("/block/{ms}", get(block))
         .route("/held", get(held))
         .route("/endless", get(endless))
+        .route("/quiet", get(quiet))
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
@@ -124,6 +126,11 @@ async fn greet(Json(guest): Json<Value>) -> (StatusCode, Json<Value>) {
     }
 }
 
+async fn greet_held(State(testbed): State<Testbed>, guest: Json<Value>) -> (StatusCode, Json<Value>) {
+    testbed.held().await;
+    greet(guest).await
+}
+
 /// A tick every second until the drain, then a last event.
 async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoResponse {
     let clock = tokio::time::interval(Duration::from_secs(1));
@@ -156,6 +163,12 @@ async fn held(State(testbed): State<Testbed>) -> &'static str {
 async fn endless() -> Body {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&ZEROS))))
+}
+
+/// One chunk, and then nothing more.
+async fn quiet() -> Body {
+    let once = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"once")) });
+    Body::from_stream(once.chain(stream::pending()))
 }
 
 /// Answers a body with itself while it comes.
