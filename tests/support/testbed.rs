@@ -95,6 +95,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
+        .nest_service("/nested", Router::new().route("/plain", get(plain)))
         .with_state(testbed.clone());
     let patience = RouteLimits::new().timeout(app.variables.patience.0);
     Ok(Service::new(router).with_limits("/patient/held", patience).with_cleanup(clean_up(testbed)))
@@ -143,6 +144,10 @@ async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoRespons
         }
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events.map(Ok::<_, Infallible>)))
+}
+
+async fn plain() -> (StatusCode, &'static str) {
+    (StatusCode::CONFLICT, "there is one already")
 }
 
 async fn panics() -> String {
