@@ -1,10 +1,17 @@
 //! The order things happen in, from the environment to the exit code.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, runtime};
+use tokio::runtime;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -112,8 +119,8 @@ where
     let health = Health::new(&lifecycle);
     health.export(&metrics);
 
-    let listener = bind("APP_PORT", config.address())?;
-    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address())?;
+    let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
+    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;
     info!(
         name = build.name,
         version = build.version,
@@ -187,8 +194,9 @@ pub(crate) async fn router(
     Ok(health::public_router(health).merge(wrapped))
 }
 
-fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    server::bind(address).map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
+fn bind(variable: &str, address: SocketAddr, stall: Duration) -> Result<TcpListener, StartError> {
+    server::bind(address, stall)
+        .map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
 }
 
 /// The admin port serves to the very end: a lifecycle of its own never leaves the serving phase.

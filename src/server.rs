@@ -5,12 +5,13 @@ mod connection;
 mod connections;
 mod http1;
 mod http2;
+mod listen;
+mod read_ahead;
 mod requests;
 mod stream;
 
 use std::{
-    io,
-    net::SocketAddr,
+    io, net,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -21,22 +22,22 @@ use std::{
 
 use axum::Router;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
-use tracing::warn;
+use tracing::{error, warn};
 
-pub(crate) use self::connections::{CloseReason, Connections, Protocol};
 use self::stream::Stream;
+pub(crate) use self::{
+    connections::{CloseReason, Connections, Protocol},
+    listen::bind,
+};
 use crate::{
     config::Config,
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
 };
-
-/// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
-const BACKLOG: u32 = 4096;
 
 /// How long to wait when `accept` fails for want of something, such as file descriptors.
 const BACK_OFF: Duration = Duration::from_millis(20);
@@ -71,18 +72,10 @@ impl From<&Config> for Limits {
     }
 }
 
-/// Takes the address, so that clients can queue, without serving yet.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// A router behind a listener.
 #[derive(Debug)]
 pub(crate) struct Server {
-    listener: TcpListener,
+    listener: net::TcpListener,
     shared: Arc<Shared>,
     accept_loop: AcceptLoopStatus,
 }
@@ -127,7 +120,7 @@ impl Drop for Running {
 impl Server {
     /// A server that accepts nothing until it is [run](Server::run).
     pub(crate) fn new(
-        listener: TcpListener,
+        listener: net::TcpListener,
         router: Router,
         limits: Limits,
         lifecycle: &Lifecycle,
@@ -154,13 +147,18 @@ impl Server {
         self.shared.connections.clone()
     }
 
-    /// Accepts until the closing phase, then empties the accept queue and closes the listener.
+    /// Accepts until the closing phase, then empties the accept queue and closes the listener. The runtime that this
+    /// runs on drives the listener and all of its connections.
     pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
         let Self { listener, shared, accept_loop } = self;
         // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
         let guards = (Running::new(accept_loop), shared.lifecycle.connection());
         async move {
             let _running_and_waited_for = guards;
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return error!(%error, "nothing can be accepted"),
+            };
             tokio::select! {
                 biased;
                 () = shared.lifecycle.reached(Phase::Closing) => {}

@@ -41,8 +41,6 @@ struct First {
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream, shared: &Arc<Shared>, slot: Option<OwnedSemaphorePermit>) -> Self {
-        // A response must not wait for the acknowledgement of the one before; without it we are only slower.
-        let _ = tcp.set_nodelay(true);
         let protocol = Protocol::Undecided;
         shared.connections.opened(protocol);
         Self {
@@ -76,7 +74,7 @@ impl Stream {
             };
             self.become_protocol(protocol);
             if protocol == Protocol::Http1 {
-                self.activity.bytes_read();
+                self.activity.bytes_read(&self.first.bytes[..self.first.end]);
             }
             return Ok(Some(protocol));
         }
@@ -116,14 +114,24 @@ impl AsyncRead for Stream {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        if buf.filled().len() > before && self.protocol == Protocol::Http1 {
-            self.activity.bytes_read();
+        if self.protocol == Protocol::Http1 {
+            self.activity.bytes_read(&buf.filled()[before..]);
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl Stream {
+    /// Notices that an HTTP/1 peer closes its side, or all of it, while it waits for its response.
+    fn watch_peer(&self, cx: &mut Context<'_>) {
+        match self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(Ok(0)) => self.activity.half_closed(),
+            Poll::Ready(Err(_)) => self.activity.gone(),
+            // Another request, or nothing.
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+    }
+
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match written {
             Poll::Pending => self.activity.write_blocked(),
@@ -153,6 +161,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.protocol == Protocol::Http1 && self.activity.is_peer_unwatched() {
+            self.watch_peer(cx);
+        }
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Http2 {
     complete: BTreeSet<u32>,
     /// Streams that the peer has reset, and why.
     pub(crate) resets: BTreeMap<u32, u32>,
+    /// Bytes of bodies.
+    pub(crate) data: usize,
     /// Whether the peer has closed; then we have too.
     pub(crate) ended: bool,
 }
@@ -70,6 +72,7 @@ impl Http2 {
             statuses: BTreeMap::new(),
             complete: BTreeSet::new(),
             resets: BTreeMap::new(),
+            data: 0,
             ended: false,
         };
         client.send(PREFACE);
@@ -101,6 +104,11 @@ impl Http2 {
         self.open(&[0x80 | 2, 0x80 | 6], &[(4, path), (1, "landfall.test")])
     }
 
+    /// Opens a stream with a HEAD request.
+    pub(crate) fn ask_head(&mut self, path: &str) -> u32 {
+        self.open(&[0x80 | 6], &[(2, "HEAD"), (4, path), (1, "landfall.test")])
+    }
+
     /// Opens a stream with a request without a body: fields of the static table as they stand, and with values.
     pub(crate) fn open(&mut self, fields: &[u8], values: &[(u8, &str)]) -> u32 {
         let stream = self.next_stream;
@@ -126,6 +134,11 @@ impl Http2 {
     pub(crate) fn get(&mut self, path: &str) {
         let stream = self.ask(path);
         self.answer(stream);
+    }
+
+    /// Waits for the end of the answer on a stream.
+    pub(crate) fn ended(&mut self, stream: u32) {
+        self.hear(|client| client.complete.contains(&stream));
     }
 
     /// Waits for the complete answer of a stream, which has to be 200.
@@ -200,7 +213,9 @@ impl Http2 {
                 self.resets.insert(stream, number(&payload));
             }
             HEADERS | DATA => {
-                if kind == HEADERS {
+                if kind == DATA {
+                    self.data += payload.len();
+                } else {
                     self.statuses.entry(stream).or_insert(payload[0]);
                 }
                 if flags & END_STREAM != 0 {

@@ -105,15 +105,18 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let router = Router::new()
         .route("/", get(async || Json(json!({ "name": "testbed" }))))
         .route("/greetings", post(greet))
+        .route("/greetings/held", post(greet_held))
         .route("/ticks", get(ticks))
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
         .route("/block/{ms}", get(block))
         .route("/held", get(held))
         .route("/endless", get(endless))
+        .route("/quiet", get(quiet))
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
+        .nest_service("/nested", Router::new().route("/plain", get(plain)))
         .with_state(testbed.clone());
     let patience = RouteLimits::new().timeout(app.variables.patience.0);
     Ok(Service::new(router).with_limits("/patient/held", patience).with_cleanup(clean_up(testbed)))
@@ -145,6 +148,11 @@ async fn greet(Json(guest): Json<Value>) -> (StatusCode, Json<Value>) {
     }
 }
 
+async fn greet_held(State(testbed): State<Testbed>, guest: Json<Value>) -> (StatusCode, Json<Value>) {
+    testbed.held().await;
+    greet(guest).await
+}
+
 /// A tick every second until the drain, then a last event.
 async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoResponse {
     let clock = tokio::time::interval(Duration::from_secs(1));
@@ -157,6 +165,10 @@ async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoRespons
         }
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events.map(Ok::<_, Infallible>)))
+}
+
+async fn plain() -> (StatusCode, &'static str) {
+    (StatusCode::CONFLICT, "there is one already")
 }
 
 async fn panics() -> String {
@@ -177,6 +189,12 @@ async fn held(State(testbed): State<Testbed>) -> &'static str {
 async fn endless() -> Body {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&ZEROS))))
+}
+
+/// One chunk, and then nothing more.
+async fn quiet() -> Body {
+    let once = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"once")) });
+    Body::from_stream(once.chain(stream::pending()))
 }
 
 /// Answers a body with itself while it comes.
