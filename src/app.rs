@@ -160,6 +160,7 @@ where
     tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, &logs.filter)).run());
     let runtime = MainRuntime::new()?;
     process::watch_runtime(&metrics, runtime.handle());
+    health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
 
     let app = App {
         build,
@@ -169,7 +170,7 @@ where
         metrics: metrics.clone(),
         drain: lifecycle.drain(),
     };
-    let starting = runtime.handle().spawn(run_start(app, start));
+    let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
         biased;
         signal = signals.next() => {
@@ -192,14 +193,6 @@ where
     let report = shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await;
     report.log(&lifecycle, &connections);
     Ok(report.exit_code())
-}
-
-async fn run_start<V, F>(app: App<V>, start: impl FnOnce(App<V>) -> F) -> Result<Service, StartError>
-where
-    F: Future<Output = Result<Service, StartError>>,
-{
-    app.health.watch_runtime(app.config.heartbeat_limit.0);
-    start(app).await
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.

@@ -75,6 +75,23 @@ fn a_saturated_main_runtime_passes_livez_and_readyz() {
 }
 
 #[test]
+fn six_hundred_clients_with_blocking_work_for_one_thread_do_not_fail_livez() {
+    // A queue of 36 s: what runs in its turn runs too late.
+    let process = one_worker().set("APP_HEARTBEAT_LIMIT", "2s").start();
+    let mut clients: Vec<_> = (0..600).map(|_| process.connect()).collect();
+    for client in &mut clients {
+        client.ask("/block/60");
+    }
+    let asked = Instant::now();
+    let mut admin = process.connect_to_admin();
+    while asked.elapsed() < Duration::from_secs(8) {
+        let answer = admin.get("/livez");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn sigterm_ends_a_blocked_main_runtime_in_time() {
     let process = one_worker()
         .set("APP_DRAIN_DELAY", "300ms")

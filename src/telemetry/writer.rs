@@ -21,6 +21,9 @@ use crate::metrics::Metrics;
 /// Bytes that may wait; the thread has as many again in its hands.
 const CAPACITY: usize = 1 << 20;
 
+/// From one write to the next. To wake the thread for each line would cost more than to write it at once.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Where log lines are written to. A clone is another handle to the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogWriter(Arc<Queue>);
@@ -40,7 +43,7 @@ struct Waiting {
     lines: Vec<u8>,
     /// Since this was last told.
     dropped: u64,
-    /// The thread has lines in its hands.
+    /// The thread has lines in its hands, or has just had.
     is_writing: bool,
 }
 
@@ -101,6 +104,7 @@ impl Queue {
             let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();
             self.dropped.fetch_add(lost as u64, Relaxed);
             lines.clear();
+            thread::sleep(PAUSE);
         }
     }
 

@@ -3,6 +3,7 @@
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
 //! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
 //! start, a background task when the drain has started, a worker after the last response, and the clean-up.
+//! `TESTBED_TRACING` makes the accept loop panic when a connection can't be accepted.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -21,6 +22,7 @@ use landfall::{
     App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
     config::{HumanDuration, Secret},
     error::Json,
+    telemetry::TracingLayer,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -28,13 +30,24 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
-use tracing::info;
+use tracing::{Level, info};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::Identity};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;
     let build = Build { name: "testbed", version: env!("CARGO_PKG_VERSION"), revision: "unknown" };
-    Ok(Program::new(build).run(signals, start).await)
+    Ok(Program::new(build).with_tracing(tracing_layers).run(signals, start).await)
+}
+
+/// With `TESTBED_TRACING`, a layer that panics when connections can't be accepted.
+fn tracing_layers(_: &Variables) -> Vec<TracingLayer> {
+    let faulty = filter_fn(|event| {
+        assert!(event.target() != "landfall::server" || *event.level() != Level::WARN, "asked to");
+        true
+    });
+    let layer = || Box::new(Layer::with_filter(Identity::new(), faulty)) as TracingLayer;
+    env::var_os("TESTBED_TRACING").map(|_| layer()).into_iter().collect()
 }
 
 landfall::variables! {
