@@ -56,7 +56,10 @@ impl<V: Variables> Program<V> {
         }
         // On a thread of its own, which is left behind: a file on a mount that hangs must not hold up the end.
         let (loaded, loading) = oneshot::channel();
-        thread::spawn(move || loaded.send(LoadedConfig::from_env()));
+        thread::spawn(move || {
+            // After a signal nobody waits for it any more.
+            let _ = loaded.send(LoadedConfig::from_env());
+        });
         let loaded = tokio::select! {
             biased;
             signal = signals.next() => return end_with(ExitCode::SUCCESS, || log_early_signal(signal)),
