@@ -103,7 +103,7 @@ fn print_json<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
                 "value": value,
                 "source": source.to_string(),
                 "meaning": variable.meaning,
-                "expects": variable.expects,
+                "expects": variable.expected(),
                 "secret": variable.secret,
                 "required": variable.required,
             })

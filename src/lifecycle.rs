@@ -195,6 +195,11 @@ impl Arrivals {
         self.by_phase[phase as usize].get()
     }
 
+    /// How many came so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.by_phase.iter().map(IntCounter::get).sum()
+    }
+
     /// Milliseconds from the beginning of the drain to the last one that came in it.
     pub(crate) fn last_ms(&self) -> Option<u64> {
         Some(self.last.load(Ordering::Relaxed)).filter(|at| *at != NEVER)

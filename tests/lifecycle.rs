@@ -5,8 +5,9 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::TcpListener,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -101,30 +102,53 @@ fn sigterm_is_caught_from_the_first_moment() {
     }
 }
 
+/// Takes a lease on a file, with which the kernel lets whoever opens it wait for the holder.
+const HOLD: &str = r#"$| = 1; $SIG{IO} = "IGNORE"; open F, "<", shift or die; fcntl(F, 1024, 1) or die $!; print "held\n"; sleep 60"#;
+
 #[test]
-fn sigterm_is_caught_before_the_configuration_is_read() {
-    // To open a pipe takes two: the process waits here for someone who writes.
-    let pipe = format!("{}/token-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
-    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
-    assert!(made.success());
-    let process = testbed().set("APP_API_TOKEN_FILE", &pipe).spawn();
+fn sigterm_ends_a_process_whose_configuration_can_not_be_read_to_its_end() {
+    let path = format!("{}/token-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    fs::write(&path, "secret").expect("the directory is there");
+    let mut holder =
+        Command::new("perl").args(["-e", HOLD, &path]).stdout(Stdio::piped()).spawn().expect("perl is there");
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line).expect("it tells");
+    assert_eq!(line, "held\n");
+
+    let process = testbed().set("APP_API_TOKEN_FILE", &path).spawn();
     wait_for_handlers(&process);
     process.signal(Signal::TERM);
-    let writing_end = pipe.clone();
-    // Not on this thread, which would wait for ever for a process that is gone.
-    thread::spawn(move || fs::write(writing_end, "secret"));
     let exit = process.exit();
     exit.with_code(0);
     exit.position("stopped: received a signal before anything was served");
+    // Not before: it would have gone on by itself.
+    holder.kill().expect("it sleeps");
+    holder.wait().expect("it was killed");
+    fs::remove_file(path).expect("it is ours");
+}
+
+#[test]
+fn a_variable_in_a_pipe_is_refused() {
+    let pipe = format!("{}/pipe-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    assert!(made.success());
+    let exit = testbed().set("APP_API_TOKEN_FILE", &pipe).spawn().exit();
+    exit.with_code(78);
+    assert_eq!(exit.log[0]["variable"], "APP_API_TOKEN_FILE");
     fs::remove_file(pipe).expect("it is ours");
 }
 
 #[test]
 fn bad_configuration_ends_it_with_78() {
-    let exit = testbed().set("APP_PORT", "eighty").set("APP_DRAIN_DELY", "1s").spawn().exit();
+    let exit = testbed()
+        .set("APP_PORT", "eighty")
+        .set("APP_DRAIN_DELY", "1s")
+        .set("APP_STALL_TIMEOUT", "18446744073709551615s")
+        .spawn()
+        .exit();
     exit.with_code(78);
     let variables: Vec<_> = exit.log.iter().filter_map(|line| line["variable"].as_str()).collect();
-    assert_eq!(variables, ["APP_DRAIN_DELY", "APP_PORT"]);
+    assert_eq!(variables, ["APP_DRAIN_DELY", "APP_PORT", "APP_STALL_TIMEOUT"]);
 }
 
 #[test]

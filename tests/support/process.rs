@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
-    PATIENCE,
+    PATIENCE, eventually,
     http1::{Answer, Http1},
 };
 
@@ -79,6 +79,8 @@ struct Log {
 #[derive(Default)]
 struct Lines {
     read: Vec<Value>,
+    paused: bool,
+    closed: bool,
     ended: Option<Instant>,
 }
 
@@ -87,6 +89,11 @@ impl Log {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
             self.change(|lines| lines.read.push(line));
+            let lines = self.lines.lock().expect("no reader panics");
+            let lines = self.changed.wait_while(lines, |lines| lines.paused).expect("no reader panics");
+            if lines.closed {
+                break;
+            }
         }
         self.change(|lines| lines.ended = Some(Instant::now()));
     }
@@ -149,6 +156,16 @@ impl Process {
         lines.read.iter().filter(matching).cloned().collect()
     }
 
+    /// Reads no more of its log, until told to go on.
+    pub(crate) fn pause_log(&self, paused: bool) {
+        self.log.change(|lines| lines.paused = paused);
+    }
+
+    /// Closes the reading end of its log with the next line.
+    pub(crate) fn close_log(&self) {
+        self.log.change(|lines| lines.closed = true);
+    }
+
     fn address(&self, field: &str) -> SocketAddr {
         let line = self.line("listening");
         line[field].as_str().and_then(|text| text.parse().ok()).expect("the line tells the addresses")
@@ -209,6 +226,17 @@ impl Process {
     pub(crate) fn close(&self) -> Value {
         self.signal(Signal::TERM);
         self.line("closing")
+    }
+
+    /// Waits for the end of a process whose log is not read, and tells its exit code.
+    pub(crate) fn exit_unread(mut self) -> Option<i32> {
+        let mut code = None;
+        eventually("the end of the process", || {
+            code = self.child.try_wait().expect("it is our child");
+            code.is_some()
+        });
+        self.pause_log(false);
+        code.and_then(|code| code.code())
     }
 
     /// Waits for the end.

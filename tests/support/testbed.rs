@@ -3,7 +3,8 @@
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
 //! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
 //! start, a background task when the drain has started, a worker after the last response, and the clean-up;
-//! `TESTBED_SPANS` adds a tracing layer.
+//! `TESTBED_SPANS` adds a tracing layer, `TESTBED_TRACING` makes the accept loop panic when a connection can't be
+//! accepted.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -22,6 +23,7 @@ use landfall::{
     App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
     config::{HumanDuration, Secret},
     error::Json,
+    telemetry::TracingLayer,
     trace,
 };
 use serde_json::{Value, json};
@@ -31,20 +33,37 @@ use tokio::{
     sync::Notify,
 };
 use tracing::{
-    info,
+    Level, info,
     span::{Attributes, Id},
 };
-use tracing_subscriber::{Layer, Registry, layer::Context};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::filter_fn,
+    layer::{Context, Identity},
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;
     let build = Build { name: "testbed", version: env!("CARGO_PKG_VERSION"), revision: "unknown" };
-    let program = Program::new(build);
-    Ok(match env::var_os("TESTBED_SPANS") {
-        None => program.run(signals, start).await,
-        Some(_) => program.with_tracing(|_: &Variables| vec![Box::new(Spans)]).run(signals, start).await,
-    })
+    Ok(Program::new(build).with_tracing(tracing_layers).run(signals, start).await)
+}
+
+/// With `TESTBED_SPANS` a layer that prints spans; with `TESTBED_TRACING` one that panics when connections can't be
+/// accepted.
+fn tracing_layers(_: &Variables) -> Vec<TracingLayer> {
+    let mut layers: Vec<TracingLayer> = Vec::new();
+    if env::var_os("TESTBED_SPANS").is_some() {
+        layers.push(Box::new(Spans));
+    }
+    if env::var_os("TESTBED_TRACING").is_some() {
+        let faulty = filter_fn(|event| {
+            assert!(event.target() != "landfall::server" || *event.level() != Level::WARN, "asked to");
+            true
+        });
+        layers.push(Box::new(Layer::with_filter(Identity::new(), faulty)));
+    }
+    layers
 }
 
 /// Prints the ids of each request's span to stderr, as an exporter would send them.
