@@ -30,6 +30,7 @@ if ! [ -x "$unpacked/bin/postgres" ]; then
         fail "PostgreSQL can't be fetched: run 'apt-get update', or install the package postgresql"
     rm "$unpacked"/*.deb
     libraries=$(printf '%s:' "$unpacked"/usr/lib/*-linux-gnu*)
+    libraries=${libraries%:}
     mkdir -p "$unpacked/bin"
     for program in initdb postgres; do
         real=$(printf '%s\n' "$unpacked"/usr/lib/postgresql/*/bin/"$program")
