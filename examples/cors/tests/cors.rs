@@ -59,7 +59,8 @@ async fn a_preflight_is_answered_also_when_the_service_has_no_room() {
     let stranger = client.get(items).header("origin", "https://evil.example").send().await.unwrap();
     assert!(!stranger.headers().contains_key("access-control-allow-origin"), "{stranger:?}");
 
-    drop(stalled);
+    // Kept connections would be waited for.
+    drop((stalled, client));
     process.drain().await;
     process.exit().await.assert_clean();
 }
