@@ -14,7 +14,7 @@ pub(crate) const ROLLOUT: &str = env!("CARGO_BIN_EXE_rollout");
 
 /// The package and the binary of the sample service that is rolled. It reads the template's `APP_` variables and has
 /// `GET /`, `POST /greetings`, and `GET /ticks`, which is endless.
-const SAMPLE: [&str; 2] = ["landfall", "landfall"];
+const SAMPLE: [&str; 2] = ["landfall", "testbed"];
 
 /// Every kind of client but `h2-blocking`, few enough for a debug build on a busy machine.
 pub(crate) const FEW: &str = "busy=6,idle=12,fresh=3,h2=2,h2-idle=6,post=3,stream=4";
