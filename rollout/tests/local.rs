@@ -10,7 +10,8 @@ use common::{FEW, ROLLOUT, code, err, json, local, out, sample, scratch, script}
 #[test]
 fn the_control_run_loses_nothing_and_counts_every_kind() {
     let file = scratch("control.json");
-    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", FEW])
+    let every_kind = format!("{FEW},h2-blocking=6");
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", &every_kind])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
         .unwrap();
@@ -18,7 +19,7 @@ fn the_control_run_loses_nothing_and_counts_every_kind() {
     let report = json(&file);
     assert_eq!(report["all"]["lost"], 0);
     assert_eq!(report["finished"], true);
-    for kind in ["busy", "idle", "fresh", "h2", "h2-idle", "post", "stream"] {
+    for kind in ["busy", "idle", "fresh", "h2", "h2-idle", "h2-blocking", "post", "stream"] {
         let requests = report["clients"][kind]["requests"].as_u64().unwrap();
         assert!(requests > 0, "{kind} sent nothing");
         assert_eq!(report["clients"][kind]["ok"].as_u64().unwrap(), requests, "{kind}");

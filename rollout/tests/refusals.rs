@@ -68,7 +68,6 @@ fn paths_that_the_service_does_not_have() {
     let because = "\n  busy, idle: GET /nowhere responded 404; pass --path PATH\n\
                    or leave them out: --clients post=1,stream=1\n";
     refused(&[&run[..], &["--path", "/nowhere"]].concat(), because);
-    refused(&[&run[..], &["--post-body", "[]"]].concat(), "post: POST /greetings responded 4");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::pacer::Pacer;
 use super::target::Target;
 use crate::record::connections::{Caller, ConnectionOutcome, Connections};
-use crate::record::outcome::{Kind, Outcome};
+use crate::record::kind::Kind;
+use crate::record::outcome::Outcome;
 use crate::record::recorder::{Failure, Recorder};
 
 /// What each client is given.

@@ -10,7 +10,7 @@ use super::http1::{keep_alive, stream};
 use super::http2::{blocking, multiplexed};
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::unable::Unable;
 
 /// The clients of a run, at work.

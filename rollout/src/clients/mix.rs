@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::duration;
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 
 /// How fast one group of clients sends.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use super::http1::connection::Connection;
 use super::mix::Mix;
 use super::target::{Target, method_of};
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::unable::{OrUnable, Unable};
 
 /// A request that was answered with anything but a 2xx.

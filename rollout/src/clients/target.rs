@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::unable::{OrUnable, Unable};
 
 /// The requests of every kind of client, and the address they go to.

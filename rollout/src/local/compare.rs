@@ -8,7 +8,7 @@ use super::pod::Program;
 use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::report::columns::{columns, count};
 use crate::report::publish::{print, write, write_json};
 use crate::report::summary::{Report, Verdict};

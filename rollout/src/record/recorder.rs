@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::outcome::{Kind, Outcome};
+use super::kind::Kind;
+use super::outcome::Outcome;
 use super::tally::{Tally, histogram};
 use super::timeline::Timeline;
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::columns::{columns, count};
 use super::summary::Report;
 use crate::duration::brief;
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::record::pods::End;
 use crate::session::Ending;
 use crate::unable::Unable;

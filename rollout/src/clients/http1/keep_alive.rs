@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use crate::clients::client::{Client, Loss, lost};
 use crate::clients::pacer::Pacer;
-use crate::record::outcome::{Kind, Outcome};
+use crate::record::kind::Kind;
+use crate::record::outcome::Outcome;
 
 /// Sends until the run ends.
 pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {

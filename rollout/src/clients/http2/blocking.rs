@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::clients::http2::frames::{ACK, PING};
     use crate::clients::http2::peer::{self, GOAWAY_FRAME, PING_FRAME};
-    use crate::record::outcome::Kind;
+    use crate::record::kind::Kind;
 
     #[tokio::test]
     async fn a_goaway_that_came_while_idle_loses_the_next_request() {

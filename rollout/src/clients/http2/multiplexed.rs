@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::clients::http2::frames::{HEADERS, PING};
     use crate::clients::http2::peer::{self, GOAWAY_FRAME, PING_FRAME};
-    use crate::record::outcome::Kind;
+    use crate::record::kind::Kind;
 
     async fn idle(client: Client, pacer: Pacer) {
         run(client, pacer, 1).await;

@@ -14,7 +14,7 @@ use crate::clients::client::{Client, Context};
 use crate::clients::mix::Pace;
 use crate::clients::pacer::Pacer;
 use crate::clients::target::Target;
-use crate::record::outcome::Kind;
+use crate::record::kind::Kind;
 use crate::record::recorder::Recorder;
 use crate::record::tally::Tally;
 
