@@ -46,6 +46,7 @@ fn rollouts_lose_nothing_and_replace_every_pod() {
     let svg = std::fs::read_to_string(chart).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    assert!(svg.contains(">h2-idle</text>"), "a kind of client has no row");
 }
 
 #[test]

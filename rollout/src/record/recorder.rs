@@ -66,7 +66,7 @@ impl Recorder {
         let mut observed = self.lock();
         observed.tally(kind).latency.saturating_record(micros(latency));
         observed.tally(kind).count(outcome);
-        observed.timeline.record(now, outcome, Some(micros(latency)));
+        observed.timeline.record(now, kind, outcome, Some(micros(latency)));
         if outcome.is_failure() {
             observed.keep(Failure {
                 at: now.as_secs_f64(),
@@ -85,7 +85,7 @@ impl Recorder {
         let now = self.elapsed();
         let mut observed = self.lock();
         observed.tally(failure.kind).count(failure.outcome);
-        observed.timeline.record(now, failure.outcome, None);
+        observed.timeline.record(now, failure.kind, failure.outcome, None);
         if failure.outcome.is_failure() {
             observed.keep(Failure { at: now.as_secs_f64(), ..failure });
         }

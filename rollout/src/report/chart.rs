@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::columns::count;
 use super::summary::Report;
+use crate::record::kind::Kind;
 use crate::record::pods::{End, PodHistory};
 use crate::record::timeline::Bucket;
 
 const WIDTH: f64 = 960.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 92.0;
 const RIGHT: f64 = 940.0;
 const PANEL: f64 = 92.0;
 const GAP: f64 = 38.0;
@@ -40,8 +41,9 @@ pub(crate) fn draw(report: &Report) -> String {
     let time = Time { seconds: (buckets.list.len() as f64 * step).max(0.1) };
     let lanes = lanes(&report.histories);
     let rows = lanes.iter().max().map_or(0, |lane| lane + 1);
-    let tops = [58.0, 58.0 + PANEL + GAP, 58.0 + 2.0 * (PANEL + GAP), 58.0 + 3.0 * (PANEL + GAP)];
-    let bottom = tops[3] + rows as f64 * LANE;
+    let tops = [0.0, 1.0, 2.0, 3.0].map(|panel| 58.0 + panel * (PANEL + GAP));
+    let pods_top = tops[3] + report.observed.tallies.len() as f64 * LANE + GAP;
+    let bottom = pods_top + rows as f64 * LANE;
     let height = bottom + 56.0;
 
     let mut svg = format!(
@@ -56,9 +58,13 @@ pub(crate) fn draw(report: &Report) -> String {
     panel(&mut svg, time, tops[0], "requests per second", &rates, area);
     panel(&mut svg, time, tops[1], "p99 latency in milliseconds", &p99s, line);
     panel(&mut svg, time, tops[2], &lost_label(report, step), &lost, bars);
-    text(&mut svg, 16.0, tops[3] - 10.0, "", "pods");
+    text(&mut svg, 16.0, tops[3] - 10.0, "", "lost requests of each client");
+    for (n, kind) in report.observed.tallies.keys().enumerate() {
+        client(&mut svg, time, *kind, &buckets.list, tops[3] + n as f64 * LANE);
+    }
+    text(&mut svg, 16.0, pods_top - 10.0, "", "pods");
     for (history, lane) in report.histories.iter().zip(&lanes) {
-        pod(&mut svg, time, history, tops[3] + *lane as f64 * LANE);
+        pod(&mut svg, time, history, pods_top + *lane as f64 * LANE);
     }
     axis(&mut svg, time, bottom + 4.0);
     legend(&mut svg, height - 12.0);
@@ -177,6 +183,24 @@ fn points(time: Time, top: f64, values: &[f64], most: f64) -> String {
     }
 }
 
+/// One kind of client: a mark wherever it lost requests.
+fn client(svg: &mut String, time: Time, kind: Kind, buckets: &[Bucket], y: f64) {
+    let (name, middle, height) = (kind.name(), y + LANE / 2.0, LANE - 4.0);
+    let step = time.seconds / buckets.len().max(1) as f64;
+    anchored(svg, LEFT - 8.0, middle + 4.0, "end", name);
+    let _ = writeln!(svg, r#"<path class="grid" d="M{LEFT} {middle}H{RIGHT}"/>"#);
+    for (n, bucket) in buckets.iter().enumerate() {
+        if let Some(failed) = bucket.failed_by_client.get(&kind) {
+            let (x, width) = (time.x(n as f64 * step), (time.x(step) - LEFT).max(2.0));
+            let _ = writeln!(
+                svg,
+                r#"<rect class="lost" x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height}"><title>{name}: {failed} lost</title></rect>"#,
+                top = y + 2.0,
+            );
+        }
+    }
+}
+
 /// One pod: starting, ready, terminating while still in the endpoints, then draining without new connections.
 fn pod(svg: &mut String, time: Time, history: &PodHistory, y: f64) {
     let end = history.gone.unwrap_or(time.seconds);
@@ -292,6 +316,25 @@ mod tests {
     fn a_lane_is_used_again_once_its_pod_is_gone() {
         let histories = [history(0.0, Some(5.0)), history(4.0, None), history(6.0, None)];
         assert_eq!(lanes(&histories), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_clients_row_is_marked_where_it_lost() {
+        let lost = Bucket { failed_by_client: [(Kind::H2Blocking, 3)].into(), ..Bucket::default() };
+        let buckets = [Bucket::default(), lost, Bucket::default()];
+        let row = |kind| {
+            let mut svg = String::new();
+            client(&mut svg, Time { seconds: 30.0 }, kind, &buckets, 0.0);
+            svg
+        };
+        let marked = row(Kind::H2Blocking);
+        let at = LEFT + (RIGHT - LEFT) / 3.0;
+        assert_eq!(marked.matches("<rect").count(), 1);
+        assert!(
+            marked.contains(&format!("x=\"{at:.1}\"")) && marked.contains("h2-blocking: 3 lost"),
+            "{marked}"
+        );
+        assert!(row(Kind::Idle).contains(">idle<") && !row(Kind::Idle).contains("<rect"));
     }
 
     #[test]
