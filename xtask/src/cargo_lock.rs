@@ -45,16 +45,16 @@ fn depend_on(package: &str, from: &str, to: &str) -> String {
 mod tests {
     use super::*;
 
-    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"e2e\"\nversion = \"0.1.0\"\ndependencies = [\n \"greeter\",\n \"itoa\",\n]\n\n\
-                        [[package]]\nname = \"greeter\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"itoa\"\nversion = \"0.9.0\"\n\n\
+    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"e2e\"\nversion = \"0.1.0\"\ndependencies = [\n \"hut\",\n \"itoa\",\n]\n\n\
+                        [[package]]\nname = \"hut\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"itoa\"\nversion = \"0.9.0\"\n\n\
                         [[package]]\nname = \"itoa\"\nversion = \"0.10.0\"\n";
 
     #[test]
     fn packages_and_dependencies_stay_sorted() {
-        let renamed = rename(LOCK, "greeter", "zoo");
+        let renamed = rename(LOCK, "hut", "zoo");
         assert_eq!(packages(&renamed), ["e2e", "itoa", "itoa", "zoo"]);
         assert!(renamed.contains("[\n \"itoa\",\n \"zoo\",\n]"), "{renamed}");
         assert!(renamed.find("0.9.0") < renamed.find("0.10.0"));
-        assert_eq!(rename(&renamed, "zoo", "greeter"), LOCK);
+        assert_eq!(rename(&renamed, "zoo", "hut"), LOCK);
     }
 }

@@ -1,5 +1,7 @@
-//! What `make rename` and `make update-engine` run, in the root of the repository.
+//! What `make rename`, `make update-engine` and `make api` run, in the root of the repository.
 
+#[cfg(feature = "api")]
+mod api;
 mod cargo_lock;
 mod engine_lock;
 mod name;
@@ -10,7 +12,7 @@ mod update;
 
 use std::{env, path::Path, process::ExitCode};
 
-const USAGE: &str = "usage: xtask rename NAME | xtask update-engine FROM";
+const USAGE: &str = "usage: xtask rename NAME | xtask update-engine FROM | xtask api [--accept]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -19,6 +21,10 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["rename", name] => rename::rename(root, name),
         ["update-engine", from] if !from.is_empty() => update::update(root, Path::new(from)),
+        #[cfg(feature = "api")]
+        ["api"] => api::api(root, false),
+        #[cfg(feature = "api")]
+        ["api", "--accept"] => api::api(root, true),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -13,7 +13,11 @@ const OPTIONS: &[&str] = &[
     "generic ",
     "sync ",
     "kustomization ",
+    "pidof ",
 ];
+
+/// How a line that runs the program goes on after its name.
+const COMMANDS: &[&str] = &[" config", " healthcheck", " --version", " --help"];
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "off"];
 
@@ -87,12 +91,16 @@ fn is_label(text: &str, at: usize, label: &str, language: Language) -> bool {
     let (previous, next) = (before.chars().next_back(), whole.chars().next());
     let quoted = matches!(previous, Some('"' | '\'' | '`')) && previous == next;
     let segment = previous == Some('/') && (next != Some('.') || whole.starts_with(".git"));
+    // What `make rename NAME=orders` is an example of is no name.
     let assigned = previous == Some('=')
+        && !before.ends_with("NAME=")
         && next.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ']' | ')' | '"' | '\'' | '`' | ':'));
     let tagged =
         whole.strip_prefix(':').is_some_and(|tag| tag.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let runs = (before.ends_with("$ ") || previous == Some('`'))
+        && COMMANDS.iter().any(|command| whole.starts_with(command));
     let optional = OPTIONS.iter().any(|option| before.ends_with(option));
-    quoted || segment || assigned || tagged || optional || is_scalar(before, whole)
+    quoted || segment || assigned || tagged || runs || optional || is_scalar(before, whole)
 }
 
 /// The beginning of a YAML value or of an item of a list that is one word.
@@ -167,14 +175,15 @@ mod tests {
   - APP_LOG=info,X=debug
   repository=https://git.example.com/platform/X.git
   key: X/token
-  host: X.shop.example # public
+  host: X.team.example # public
 argocd app sync X-production
 kubectl -n X get deployment/X-canary -l app.kubernetes.io/name=X
 kubectl create secret generic X --namespace X --from-file=TOKEN
 docker build -t X:local . && docker push registry.example.com/X@sha256:…
-The Service `X` and its Deployment `X-blue`.
+The Service `X` and its Deployment `X-blue`; `X config` shows it.
+$ X --version; kill $(pidof X)
 "#;
-        for (from, to) in [("greeter", "a"), ("a", "orders"), ("orders", "orders-x"), ("x2", "a-b")] {
+        for (from, to) in [("shop", "a"), ("a", "orders"), ("orders", "orders-x"), ("x2", "a-b")] {
             let old =
                 text.replace("X=debug", "Y=debug").replace('X', from).replace("Y", &from.replace('-', "_"));
             let new = text.replace("X=debug", "Y=debug").replace('X', to).replace("Y", &to.replace('-', "_"));
@@ -195,6 +204,7 @@ The Service `X` and its Deployment `X-blue`.
             "a=b",
             "[a line each](x)",
             "key: a.",
+            "make rename NAME=a",
             "/a.html",
             "name: ab",
             "name: a_b",
