@@ -35,11 +35,15 @@ pub(super) struct Activity {
 }
 
 /// How far an HTTP/2 connection is on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Leaving {
-    /// Not at all, unless the drain says so.
+    /// Not at all.
     No,
+    /// Its next response is to bring GOAWAY.
+    Draining,
+    /// So it is, but the peer has asked nothing for a while.
+    Quiet,
     /// The peer is to be sent GOAWAY.
     GoawayRequested,
     /// The peer was sent GOAWAY; whatever it opens is still answered.
@@ -49,8 +53,12 @@ pub(super) enum Leaving {
 }
 
 impl Leaving {
-    const ALL: [Self; 4] = [Self::No, Self::GoawayRequested, Self::GoawaySent, Self::Close];
+    const ALL: [Self; 6] =
+        [Self::No, Self::Draining, Self::Quiet, Self::GoawayRequested, Self::GoawaySent, Self::Close];
 }
+
+/// How long a peer that is not told by a response has asked nothing: GOAWAY crosses no request then, or hardly ever.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What the peer is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +121,9 @@ impl Activity {
     /// An HTTP/2 connection goes a step further on its way out.
     pub(super) fn leave(&self, leaving: Leaving) {
         self.leaving.store(leaving as u8, Relaxed);
-        self.turn.fetch_add(1, Relaxed);
+        if leaving >= Leaving::GoawayRequested {
+            self.turn.fetch_add(1, Relaxed);
+        }
     }
 
     /// How far it is.
@@ -196,8 +206,14 @@ impl Activity {
             Awaiting::Read => Some((limits.stall, CloseReason::Stalled)),
             Awaiting::Nothing => None,
             Awaiting::Head => Some((limits.head, CloseReason::Head)),
-            Awaiting::Request if self.leaving() != Leaving::No => Some((LINGER, CloseReason::Idle)),
-            Awaiting::Request => Some((limits.idle, CloseReason::Idle)),
+            Awaiting::Request => {
+                let limit = match self.leaving() {
+                    Leaving::No | Leaving::Quiet => limits.idle,
+                    Leaving::Draining => QUIET.min(limits.idle),
+                    _ => LINGER,
+                };
+                Some((limit, CloseReason::Idle))
+            }
         }
     }
 }

@@ -44,11 +44,17 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
                 Ok(()) if activity.is_closed() => end,
                 _ => CloseReason::Failed,
             },
-            // The wire sees the phase when it is polled, as it is next.
-            () = draining.as_mut(), if phase < Phase::Draining => phase = Phase::Draining,
+            () = draining.as_mut(), if phase < Phase::Draining => {
+                phase = Phase::Draining;
+                if activity.leaving() == Leaving::No {
+                    activity.leave(Leaving::Draining);
+                }
+            }
+            // The wire sees it when it is polled, as it is next.
             () = closing.as_mut(), if phase < Phase::Closing => phase = Phase::Closing,
             why = expired => match (why, activity.leaving()) {
-                (CloseReason::Idle, Leaving::No) => {
+                (CloseReason::Idle, Leaving::Draining) => activity.leave(Leaving::Quiet),
+                (CloseReason::Idle, Leaving::No | Leaving::Quiet) => {
                     end = CloseReason::Idle;
                     activity.leave(Leaving::GoawayRequested);
                 }
