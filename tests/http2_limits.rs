@@ -10,7 +10,6 @@ use std::{
 
 use support::{
     eventually,
-    http1::request,
     http2::{END_HEADERS, HEADERS, Http2, SETTINGS},
     process::{Process, Setup, testbed},
 };
@@ -181,21 +180,20 @@ fn the_admin_port_does_not_speak_http2() {
     let process = testbed().start();
     let mut client = process.connect_to_admin();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    assert_eq!(client.answer().status, 400);
     client.ended();
 }
 
 #[test]
 fn connections_that_hang_do_not_keep_the_admin_port_from_probes() {
     let process = testbed().start();
-    let address = process.address_of_admin();
     let hanging: Vec<_> = (0..200)
         .map(|number| {
             let mut client = process.connect_to_admin();
-            match number % 3 {
+            match number % 4 {
                 0 => {}
                 1 => client.send("GET /livez HTTP/1.1\r\nhost:"),
-                _ => client.send(&request("GET", "/livez")),
+                2 => client.send("PUT /log HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n"),
+                _ => client.ask("/livez"),
             }
             client
         })
@@ -204,7 +202,7 @@ fn connections_that_hang_do_not_keep_the_admin_port_from_probes() {
         let since = Instant::now();
         assert_eq!(process.probe(probe), 200);
         let took = since.elapsed();
-        assert!(took < Duration::from_secs(5), "the kubelet does not wait: {took:?} at {address}");
+        assert!(took < Duration::from_secs(5), "the kubelet does not wait: {took:?}");
     }
     drop(hanging);
 }

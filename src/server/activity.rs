@@ -177,6 +177,11 @@ impl Activity {
         matches!(self.awaiting(), Awaiting::Request | Awaiting::Close)
     }
 
+    /// Whether there is a request, and the peer has sent all of it.
+    pub(super) fn is_our_turn(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 && !self.is_body_unread()
+    }
+
     /// Whether the peer has got everything, and only has to close its side.
     pub(super) fn is_closed(&self) -> bool {
         self.awaiting() == Awaiting::Close
