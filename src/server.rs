@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 mod requests;
 mod stream;
+mod unsent;
 
 use std::{
     io,

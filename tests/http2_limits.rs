@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -145,6 +145,40 @@ fn a_peer_that_is_held_up_inside_of_a_frame_of_its_own_is_closed() {
     client.send(&[0, 0, 100, 0, 0, 0, 0, 0, 3]);
     closed(&process, "stalled", 1);
     nothing_is_in_flight(&process);
+}
+
+// Memory
+
+/// Resident memory in MiB.
+fn memory(process: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero()));
+    let status = status.expect("it has not ended");
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+    kib.expect("Linux says").trim().parse::<u64>().expect("a number") >> 10
+}
+
+#[test]
+fn responses_that_are_not_taken_do_not_take_the_memory() {
+    let process = testbed().set("APP_STALL_TIMEOUT", "3s").start();
+    let before = memory(&process);
+    let mut most = before;
+    let mut clients: Vec<_> =
+        (0..4).map(|_| Http2::connect_with(&process, &[(INITIAL_WINDOW_SIZE, 1)])).collect();
+    let streams: Vec<Vec<_>> =
+        clients.iter_mut().map(|client| (0..100).map(|_| client.ask("/large/1024")).collect()).collect();
+    for (client, streams) in clients.iter_mut().zip(&streams) {
+        client.hear(|client| {
+            most = most.max(memory(&process));
+            streams.iter().any(|stream| client.resets.contains_key(stream))
+        });
+    }
+    println!("{before} MiB, then {most} MiB at most");
+    assert!(most < 100, "{most} MiB, {before} before");
+    // Who reads again is served, by the same connection.
+    let mut client = clients.pop().expect("there are four");
+    client.frame(SETTINGS, 0, 0, &[0, 4, 0, 0xff, 0xff, 0xff]);
+    client.allow(0, 1 << 30);
+    client.get("/");
 }
 
 // Heads

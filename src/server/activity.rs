@@ -58,7 +58,7 @@ impl Leaving {
 }
 
 /// How long a peer that is not told by a response has asked nothing: GOAWAY crosses no request then, or hardly ever.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the peer is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,13 +19,21 @@ use super::{
 };
 use crate::lifecycle::Phase;
 
+/// As many as clients open before they have heard what the server allows; with fewer, some of those were refused.
+const STREAMS: u32 = 100;
+
+/// What hyper keeps of each response that the peer's windows allow and its socket does not take.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// Serves it to its end.
 pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
     // Without pings that have to be answered: a client that does not read while it is idle is not dead.
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::new(&activity))
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
+            .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::http2(&activity))
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut deadline = Deadline::new(&activity, timer);

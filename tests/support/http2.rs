@@ -169,7 +169,7 @@ impl Http2 {
     }
 
     /// Reads frames until it holds.
-    pub(crate) fn hear(&mut self, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn hear(&mut self, mut holds: impl FnMut(&Self) -> bool) {
         while !holds(self) {
             assert!(!self.ended, "the connection ended before; GOAWAYs {:?}", self.goaways);
             self.hear_frame();

@@ -90,6 +90,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/block/{ms}", get(block))
         .route("/held", get(held))
         .route("/endless", get(endless))
+        .route("/large/{kib}", get(large))
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
@@ -156,6 +157,11 @@ async fn held(State(testbed): State<Testbed>) -> &'static str {
 async fn endless() -> Body {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&ZEROS))))
+}
+
+/// A response that takes memory of its own.
+async fn large(Path(kib): Path<usize>) -> Vec<u8> {
+    vec![b'a'; kib << 10]
 }
 
 /// Answers a body with itself while it comes.
