@@ -237,6 +237,7 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         head: DEADLINE,
         idle: Duration::from_secs(75),
         stall: DEADLINE,
+        for_probes: true,
     };
     let unseen = Metrics::new();
     Server::new(listener, router, limits, &Lifecycle::new(&unseen), &unseen)

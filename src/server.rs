@@ -9,10 +9,12 @@ mod listen;
 mod read_ahead;
 mod requests;
 mod stream;
+mod unsent;
 
 use std::{
     io, net,
     num::NonZeroUsize,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +25,7 @@ use std::{
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tracing::{error, warn};
@@ -58,6 +60,8 @@ pub(crate) struct Limits {
     pub idle: Duration,
     /// For taking up any of what is written to it.
     pub stall: Duration,
+    /// Whether this is the port of probes: HTTP/1 alone, and at the cap whoever hangs makes room.
+    pub for_probes: bool,
 }
 
 impl From<&Config> for Limits {
@@ -68,6 +72,7 @@ impl From<&Config> for Limits {
             head: config.head_timeout.0,
             idle: config.idle_timeout.0,
             stall: config.stall_timeout.0,
+            for_probes: false,
         }
     }
 }
@@ -88,6 +93,7 @@ struct Shared {
     lifecycle: Lifecycle,
     connections: Arc<Connections>,
     slots: Arc<Semaphore>,
+    crowded: Notify,
 }
 
 /// Whether a server's accept loop is running: not before it began, not after it ended, however it ended.
@@ -133,6 +139,7 @@ impl Server {
             lifecycle: lifecycle.clone(),
             connections: Arc::new(Connections::new(metrics)),
             slots: Arc::new(Semaphore::new(slots)),
+            crowded: Notify::new(),
         };
         Self { listener, shared: Arc::new(shared), accept_loop: AcceptLoopStatus::default() }
     }
@@ -177,7 +184,7 @@ impl Shared {
         const QUIET: Duration = Duration::from_secs(10);
         let mut warned: Option<Instant> = None;
         loop {
-            let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let slot = self.slot().await;
             match listener.accept().await {
                 Ok((stream, _)) => self.serve(stream, Some(slot)),
                 Err(error) => {
@@ -187,6 +194,19 @@ impl Shared {
                     }
                     self.refused(&error).await;
                 }
+            }
+        }
+    }
+
+    /// Waits for room, and asks for it again and again, as connections that hang are told from others by their age.
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        const AGAIN: Duration = Duration::from_millis(50);
+        let mut slot = pin!(self.slots.clone().acquire_owned());
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut slot => return slot.expect("the semaphore is never closed"),
+                () = sleep(AGAIN), if self.limits.for_probes => self.crowded.notify_waiters(),
             }
         }
     }
@@ -220,7 +240,12 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
         self.lifecycle.count_connection();
-        tokio::spawn(connection::serve(Box::new(Stream::new(stream, self, slot)), self.clone()));
+        let stream = Box::new(Stream::new(stream, self, slot));
+        if self.limits.for_probes {
+            tokio::spawn(connection::serve_or_make_room(stream, self.clone()));
+        } else {
+            tokio::spawn(connection::serve(stream, self.clone()));
+        }
     }
 
     /// Whether an HTTP/1 response has to be the last one of its connection: during the drain, and at the cap,

@@ -44,11 +44,15 @@ pub(super) struct Activity {
 }
 
 /// How far an HTTP/2 connection is on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Leaving {
-    /// Not at all, unless the drain says so.
+    /// Not at all.
     No,
+    /// Its next response is to bring GOAWAY.
+    Draining,
+    /// So it is, but the peer has asked nothing for a while.
+    Quiet,
     /// The peer is to be sent GOAWAY.
     GoawayRequested,
     /// The peer was sent GOAWAY; whatever it opens is still answered.
@@ -58,8 +62,12 @@ pub(super) enum Leaving {
 }
 
 impl Leaving {
-    const ALL: [Self; 4] = [Self::No, Self::GoawayRequested, Self::GoawaySent, Self::Close];
+    const ALL: [Self; 6] =
+        [Self::No, Self::Draining, Self::Quiet, Self::GoawayRequested, Self::GoawaySent, Self::Close];
 }
+
+/// How long a peer that is not told by a response has asked nothing: GOAWAY crosses no request then, or hardly ever.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the peer is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +158,9 @@ impl Activity {
     /// An HTTP/2 connection goes a step further on its way out.
     pub(super) fn leave(&self, leaving: Leaving) {
         self.leaving.store(leaving as u8, Relaxed);
-        self.turn.fetch_add(1, Relaxed);
+        if leaving >= Leaving::GoawayRequested {
+            self.turn.fetch_add(1, Relaxed);
+        }
     }
 
     /// How far it is.
@@ -221,6 +231,11 @@ impl Activity {
         matches!(self.awaiting(), Awaiting::Request | Awaiting::Close)
     }
 
+    /// Whether there is a request, and the peer has sent all of it.
+    pub(super) fn is_our_turn(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 && !self.is_body_unread()
+    }
+
     /// Whether the peer has got everything, and only has to close its side.
     pub(super) fn is_closed(&self) -> bool {
         self.awaiting() == Awaiting::Close
@@ -258,8 +273,14 @@ impl Activity {
             Awaiting::Nothing | Awaiting::NothingHalfClosed => None,
             Awaiting::NothingGone => Some((Duration::ZERO, CloseReason::Gone)),
             Awaiting::Head => Some((limits.head, CloseReason::Head)),
-            Awaiting::Request if self.leaving() != Leaving::No => Some((LINGER, CloseReason::Idle)),
-            Awaiting::Request => Some((limits.idle, CloseReason::Idle)),
+            Awaiting::Request => {
+                let limit = match self.leaving() {
+                    Leaving::No | Leaving::Quiet => limits.idle,
+                    Leaving::Draining => QUIET.min(limits.idle),
+                    _ => LINGER,
+                };
+                Some((limit, CloseReason::Idle))
+            }
         }
     }
 }

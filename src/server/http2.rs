@@ -19,13 +19,21 @@ use super::{
 };
 use crate::lifecycle::Phase;
 
+/// As many as clients open before they have heard what the server allows; with fewer, some of those were refused.
+const STREAMS: u32 = 100;
+
+/// What hyper keeps of each response that the peer's windows allow and its socket does not take.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// Serves it to its end.
 pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
     // Without pings that have to be answered: a client that does not read while it is idle is not dead.
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::new(&activity))
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
+            .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::http2(&activity))
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut deadline = Deadline::new(&activity, timer);
@@ -44,11 +52,17 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
                 Ok(()) if activity.is_closed() => end,
                 _ => CloseReason::Failed,
             },
-            // The wire sees the phase when it is polled, as it is next.
-            () = draining.as_mut(), if phase < Phase::Draining => phase = Phase::Draining,
+            () = draining.as_mut(), if phase < Phase::Draining => {
+                phase = Phase::Draining;
+                if activity.leaving() == Leaving::No {
+                    activity.leave(Leaving::Draining);
+                }
+            }
+            // The wire sees it when it is polled, as it is next.
             () = closing.as_mut(), if phase < Phase::Closing => phase = Phase::Closing,
             why = expired => match (why, activity.leaving()) {
-                (CloseReason::Idle, Leaving::No) => {
+                (CloseReason::Idle, Leaving::Draining) => activity.leave(Leaving::Quiet),
+                (CloseReason::Idle, Leaving::No | Leaving::Quiet) => {
                     end = CloseReason::Idle;
                     activity.leave(Leaving::GoawayRequested);
                 }

@@ -20,8 +20,15 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::activity::Activity;
+use super::{
+    activity::Activity,
+    unsent::{self, Turn, Unsent},
+};
 use crate::error::Problem;
+
+/// How much of a response is handed to hyper at a time on HTTP/2, where hyper would keep all of what it has until
+/// the peer takes it; also the largest frame that most peers take.
+const PART: usize = 16 << 10;
 
 /// The router as hyper calls it: counts each request, and keeps it in flight until its response is sent.
 #[derive(Debug)]
@@ -30,11 +37,19 @@ pub(super) struct ConnectionService {
     // memory that all threads share.
     router: RefCell<Router>,
     activity: Arc<Activity>,
+    /// For HTTP/2 alone.
+    unsent: Option<Arc<Unsent>>,
 }
 
 impl ConnectionService {
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
-        Self { router: RefCell::new(activity.shared.router.clone()), activity: activity.clone() }
+        let router = RefCell::new(activity.shared.router.clone());
+        Self { router, activity: activity.clone(), unsent: None }
+    }
+
+    /// One that bounds what the responses hold in memory that wait for the peer's windows.
+    pub(super) fn http2(activity: &Arc<Activity>) -> Self {
+        Self { unsent: Some(Arc::default()), ..Self::new(activity) }
     }
 }
 
@@ -59,6 +74,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
             in_flight: Some(InFlightGuard::new(&self.activity, has_body)),
             version,
             is_head,
+            turn: self.unsent.as_ref().map(Turn::new),
             future: is_valid.then(|| self.router.borrow_mut().call(request)),
         }
     }
@@ -144,6 +160,7 @@ pin_project! {
         in_flight: Option<InFlightGuard>,
         version: Version,
         is_head: bool,
+        turn: Option<Turn>,
     }
 }
 
@@ -152,6 +169,9 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if let Some(turn) = this.turn {
+            ready!(turn.poll(cx));
+        }
         let future = this.future.as_pin_mut();
         let is_valid = future.is_some();
         let mut response = match future {
@@ -178,7 +198,8 @@ impl Future for ResponseFuture {
             // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
             *response.version_mut() = *this.version;
         }
-        Poll::Ready(Ok(response.map(|body| ResponseBody { body, in_flight })))
+        let unsent = this.turn.as_ref().map(Turn::unsent);
+        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, in_flight, unsent))))
     }
 }
 
@@ -189,6 +210,17 @@ pin_project! {
         #[pin]
         body: Body,
         in_flight: Option<InFlightGuard>,
+        in_parts: bool,
+        rest: Bytes,
+        counted: Option<unsent::Response>,
+    }
+}
+
+impl ResponseBody {
+    fn new(body: Body, in_flight: Option<InFlightGuard>, unsent: Option<&Arc<Unsent>>) -> Self {
+        let length = HttpBody::size_hint(&body).lower();
+        let counted = unsent.filter(|_| length > PART as u64).map(|unsent| unsent.count(length));
+        Self { body, in_flight, in_parts: unsent.is_some(), rest: Bytes::new(), counted }
     }
 }
 
@@ -200,14 +232,33 @@ impl HttpBody for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        if this.rest.is_empty() {
+            let frame = ready!(this.body.poll_frame(cx));
+            match frame {
+                Some(Ok(frame)) if *this.in_parts => match frame.into_data() {
+                    Ok(data) if data.len() > PART => *this.rest = data,
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                frame => return Poll::Ready(frame),
+            }
+        }
+        let part = if this.rest.len() > PART {
+            this.rest.split_to(PART)
+        } else {
+            // Not a slice, which would keep the whole in memory when this body is gone.
+            Bytes::copy_from_slice(&std::mem::take(this.rest))
+        };
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // Of what has begun, nobody asks.
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

@@ -68,6 +68,7 @@ impl Stream {
                 return Ok(None);
             }
             let protocol = match &bytes[..*end] {
+                _ if self.activity.shared.limits.for_probes => Protocol::Http1,
                 preface if preface == H2_PREFACE => Protocol::Http2,
                 part if read > 0 && H2_PREFACE.starts_with(part) => continue,
                 _ => Protocol::Http1,

@@ -12,16 +12,16 @@ use super::{PATIENCE, process::Process};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// Indexed field of HPACK's static table, RFC 7541 appendix A: `:status: 200`.
 const STATUS_200: u8 = 0x80 | 8;
@@ -101,16 +101,16 @@ impl Http2 {
     /// Opens a stream with a GET request.
     pub(crate) fn ask(&mut self, path: &str) -> u32 {
         // Fields of the static table: GET and http as they stand, path and authority with values of our own.
-        self.open(&[0x80 | 2, 0x80 | 6], &[(4, path), (1, "landfall.test")])
+        self.open(END_HEADERS | END_STREAM, &[0x80 | 2, 0x80 | 6], &[(4, path), (1, "landfall.test")])
     }
 
     /// Opens a stream with a HEAD request.
     pub(crate) fn ask_head(&mut self, path: &str) -> u32 {
-        self.open(&[0x80 | 6], &[(2, "HEAD"), (4, path), (1, "landfall.test")])
+        self.open(END_HEADERS | END_STREAM, &[0x80 | 6], &[(2, "HEAD"), (4, path), (1, "landfall.test")])
     }
 
-    /// Opens a stream with a request without a body: fields of the static table as they stand, and with values.
-    pub(crate) fn open(&mut self, fields: &[u8], values: &[(u8, &str)]) -> u32 {
+    /// Opens a stream: fields of the static table as they stand, and with values.
+    pub(crate) fn open(&mut self, flags: u8, fields: &[u8], values: &[(u8, &str)]) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
         let mut block = fields.to_vec();
@@ -121,7 +121,7 @@ impl Http2 {
             block.push(u8::try_from(value.len()).expect("it is short"));
             block.extend(value.as_bytes());
         }
-        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
+        self.frame(HEADERS, flags, stream, &block);
         stream
     }
 
@@ -148,6 +148,11 @@ impl Http2 {
         assert_eq!(self.statuses[&stream], STATUS_200, "the first field of the answer on stream {stream}");
     }
 
+    /// Whether the head of a stream's answer has come.
+    pub(crate) fn has_begun(&self, stream: u32) -> bool {
+        self.statuses.contains_key(&stream)
+    }
+
     /// Whether all of a stream's answer has come.
     pub(crate) fn is_complete(&self, stream: u32) -> bool {
         self.complete.contains(&stream)
@@ -169,14 +174,15 @@ impl Http2 {
     /// Hears what the peer has to say by itself to a connection that has just begun.
     pub(crate) fn settle(&mut self) {
         // The first may be read along with the preface, and be answered before anything else is thought of.
-        for pongs in 1..=2 {
+        for _ in 0..2 {
             self.frame(PING, 0, 0, &[0; 8]);
-            self.hear(|client| client.pongs == pongs);
+            let before = self.pongs;
+            self.hear(|client| client.pongs > before);
         }
     }
 
     /// Reads frames until it holds.
-    pub(crate) fn hear(&mut self, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn hear(&mut self, mut holds: impl FnMut(&Self) -> bool) {
         while !holds(self) {
             assert!(!self.ended, "the connection ended before; GOAWAYs {:?}", self.goaways);
             self.hear_frame();

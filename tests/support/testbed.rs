@@ -132,6 +132,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/held", get(held))
         .route("/endless", get(endless))
         .route("/quiet", get(quiet))
+        .route("/large/{kib}", get(large))
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
@@ -214,6 +215,11 @@ async fn endless() -> Body {
 async fn quiet() -> Body {
     let once = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"once")) });
     Body::from_stream(once.chain(stream::pending()))
+}
+
+/// A response that takes memory of its own.
+async fn large(Path(kib): Path<usize>) -> Vec<u8> {
+    vec![b'a'; kib << 10]
 }
 
 /// Answers a body with itself while it comes.

@@ -98,6 +98,9 @@ impl Wire {
     }
 
     fn note(&self) {
+        if self.streams.len() > 0 && self.activity.leaving() == Leaving::Quiet {
+            self.activity.leave(Leaving::Draining);
+        }
         self.activity.frames_passed(self.streams.len() > 0, self.incoming.is_in_header_block());
     }
 
@@ -113,9 +116,9 @@ impl Wire {
     /// The next frame of our own, which is as good as sent.
     fn next_own(&mut self) -> Option<Vec<u8>> {
         match self.activity.leaving() {
-            Leaving::No => self.next_of_drain(),
+            Leaving::No | Leaving::GoawaySent => None,
+            Leaving::Draining | Leaving::Quiet => self.next_of_drain(),
             Leaving::GoawayRequested => Some(self.first_goaway()),
-            Leaving::GoawaySent => None,
             Leaving::Close if self.final_goaway_sent => None,
             Leaving::Close => {
                 self.final_goaway_sent = true;
@@ -124,17 +127,21 @@ impl Wire {
         }
     }
 
+    /// What a peer hears without a response that is written now.
     fn next_of_drain(&mut self) -> Option<Vec<u8>> {
-        let phase = self.activity.shared.lifecycle.phase();
+        let closing = self.activity.shared.lifecycle.phase() >= Phase::Closing;
+        let is_quiet = self.activity.leaving() == Leaving::Quiet;
         let is_due = match self.streams.len() {
-            _ if phase < Phase::Draining => false,
-            // It would go, and its next connection too, and never ask.
-            0 if phase < Phase::Closing && !self.activity.is_used() => false,
-            0 if self.idle_pings.are_answered() => true,
-            0 => return self.idle_pings.next(),
-            // Its response will tell it.
-            1 => false,
-            _ => phase >= Phase::Closing,
+            // One that has not asked yet would go, and its next connection too, and never ask.
+            0 if is_quiet && (closing || self.activity.is_used()) => {
+                if !self.idle_pings.are_answered() {
+                    return self.idle_pings.next();
+                }
+                true
+            }
+            // With one alone, its response will bring it.
+            0 | 1 => false,
+            _ => closing,
         };
         is_due.then(|| self.first_goaway())
     }
@@ -238,8 +245,8 @@ impl AsyncWrite for Wire {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_own(cx))?;
-        let draining = self.activity.shared.lifecycle.phase() >= Phase::Draining;
-        if !draining || self.activity.leaving() != Leaving::No || !self.is_last_response(parts) {
+        let draining = matches!(self.activity.leaving(), Leaving::Draining | Leaving::Quiet);
+        if !draining || !self.is_last_response(parts) {
             let written = ready!(Pin::new(&mut *self.stream).poll_write_vectored(cx, parts))?;
             self.sent(parts, written);
             return Poll::Ready(Ok(written));
@@ -263,6 +270,11 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own(cx))?;
+        // What was just written may have shut a window.
+        self.poll_stalled(cx)?;
+        if !self.for_hyper.is_empty() {
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut *self.stream).poll_flush(cx)
     }
 
