@@ -57,9 +57,9 @@ crate::variables! {
         /// Limit for a handler to begin its response, then 504.
         request_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// Largest request body in bytes, then 413.
-        body_limit: usize = 1024 * 1024, "a number of bytes";
+        body_limit: usize = 64 * 1024, "a number of bytes";
         /// Connections open at once; more wait in the kernel's accept queue.
-        max_connections: NonZeroUsize = count(8192), COUNT;
+        max_connections: NonZeroUsize = count(4096), COUNT;
         /// Requests worked on at once; more are shed with 503 and Retry-After.
         max_in_flight: NonZeroUsize = count(1024), COUNT;
         /// Limit for a new connection to send its first bytes.

@@ -70,7 +70,7 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(loaded.config.drain_delay.0, Duration::from_secs(5));
     assert_eq!(loaded.config.drain_timeout.0, Duration::from_secs(20));
     assert_eq!(loaded.config.idle_timeout.0, Duration::from_secs(75));
-    assert_eq!(loaded.config.body_limit, 1024 * 1024);
+    assert_eq!(loaded.config.body_limit, 64 * 1024);
     assert_eq!(loaded.variables.page_size, 20);
     assert!(loaded.effective().filter(|(_, _, source)| *source != Source::Default).count() == 1);
 }
