@@ -50,7 +50,7 @@ impl<V: Variables> Program<V> {
     }
 
     /// Does what the command line asks for. Without a command it serves until a signal ends it: the exit code is 0
-    /// after a clean drain, 1 when anything was aborted or could not start, 78 for bad configuration.
+    /// after a clean drain, 1 when anything was aborted, could not start or stopped accepting, 78 for bad configuration.
     pub async fn run<F>(
         self,
         mut signals: Signals,

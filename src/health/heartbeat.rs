@@ -42,9 +42,12 @@ impl Heartbeat {
             loop {
                 // Gives a runtime that has nothing to do something to show.
                 let ping = runtime.spawn(async {});
-                while !ping.is_finished() {
+                loop {
                     sleep(limit.min(Duration::from_secs(5)) / 10).await;
                     watched.silence();
+                    if ping.is_finished() {
+                        break;
+                    }
                 }
             }
         });
