@@ -85,11 +85,10 @@ impl Process {
         (response.status().as_u16(), response.text().await.expect("the body is text"))
     }
 
-    /// The value of a metric.
-    pub async fn metric(&mut self, series: &str) -> u64 {
+    /// The value of a metric, given with its labels; `None` when there is no such series.
+    pub async fn metric(&mut self, series: &str) -> Option<u64> {
         let (_, text) = self.admin("/metrics").await;
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {series}:\n{text}"))
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
     fn terminate(&self) {

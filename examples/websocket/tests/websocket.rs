@@ -31,14 +31,14 @@ async fn the_drain_says_close_1001_and_waits_for_the_client_to_answer() {
     let mut process = Process::start(RECIPE, &[("APP_DRAIN_DELAY", "200ms")]).await;
     let mut socket = connect(&mut process).await;
     echo(&mut socket, "hello").await;
-    assert_eq!(process.metric("websockets_open").await, 1);
+    assert_eq!(process.metric("websockets_open").await, Some(1));
 
     process.drain().await;
     process.line("closing").await;
     // Read only now, so that nothing has been answered yet: the process is still there.
     let Some(Message::Close(Some(frame))) = next(&mut socket).await else { panic!("a Close comes") };
     assert_eq!(frame.code, CloseCode::Away);
-    assert_eq!(process.metric("websockets_open").await, 1);
+    assert_eq!(process.metric("websockets_open").await, Some(1));
     assert_eq!(next(&mut socket).await, None);
 
     let exit = process.exit().await;
@@ -70,7 +70,7 @@ async fn a_client_that_leaves_or_does_not_answer_holds_nothing_up() {
     echo(&mut leaving, "hello").await;
     leaving.close(None).await.unwrap();
     drop(leaving);
-    eventually("it is gone", async || process.metric("websockets_open").await == 0).await;
+    eventually("it is gone", async || process.metric("websockets_open").await == Some(0)).await;
 
     let mut silent = connect(&mut process).await;
     echo(&mut silent, "hello").await;
