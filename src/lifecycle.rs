@@ -216,6 +216,11 @@ impl Drain {
         self.0.phase() >= Phase::Draining
     }
 
+    /// Resolves when the delay is over and the listener closes: no new connection comes, those that are open finish.
+    pub async fn closing(&self) {
+        self.0.reached(Phase::Closing).await;
+    }
+
     /// Resolves when the last request has been answered, or was aborted: no more work will come.
     pub async fn stopped(&self) {
         self.0.reached(Phase::Stopped).await;
@@ -243,4 +248,31 @@ impl Drain {
 /// Whole milliseconds, as logs write durations.
 pub(crate) fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn background_work_hears_of_each_stage_when_it_comes() {
+        let lifecycle = Lifecycle::new(&Metrics::new());
+        let drain = lifecycle.drain();
+        let heard = || {
+            [drain.started().now_or_never(), drain.closing().now_or_never(), drain.stopped().now_or_never()]
+                .map(|stage| stage.is_some())
+        };
+        for (phase, expected) in Phase::ALL.into_iter().zip([
+            [false, false, false],
+            [false, false, false],
+            [true, false, false],
+            [true, true, false],
+            [true, true, true],
+        ]) {
+            lifecycle.enter(phase);
+            assert_eq!((heard(), drain.is_draining()), (expected, expected[0]), "{}", phase.name());
+        }
+    }
 }
