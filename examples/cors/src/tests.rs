@@ -1,5 +1,7 @@
 //! The outer layers around handlers that misbehave.
 
+#![allow(clippy::unwrap_used)]
+
 use std::future::pending;
 
 use axum::{

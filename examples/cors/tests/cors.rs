@@ -1,5 +1,7 @@
 //! The recipe as a browser sees it.
 
+#![allow(clippy::unwrap_used)]
+
 use harness::{Process, eventually};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;

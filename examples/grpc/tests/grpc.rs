@@ -1,5 +1,7 @@
 //! The recipe as a gRPC client sees it, which knows nothing of the drain.
 
+#![allow(clippy::unwrap_used)]
+
 use harness::{PATIENCE, Process};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;

@@ -1,5 +1,7 @@
 //! The recipe, drained while requests still come and while it sweeps.
 
+#![allow(clippy::unwrap_used)]
+
 use harness::{PATIENCE, Process, eventually};
 use reqwest::{Client, StatusCode};
 use tokio::{io::AsyncReadExt, net::TcpListener, time::timeout};
