@@ -1,5 +1,7 @@
 //! The recipe, and a server that keeps what it is sent.
 
+#![allow(clippy::unwrap_used)]
+
 use harness::{PATIENCE, Process};
 use serde_json::{Value, json};
 use tokio::{

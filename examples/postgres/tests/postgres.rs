@@ -1,5 +1,7 @@
 //! The recipe against a real PostgreSQL, which is down, comes up, and goes away.
 
+#![allow(clippy::unwrap_used)]
+
 mod server;
 
 use harness::{Process, eventually};

@@ -1,5 +1,7 @@
 //! The recipe, with certificates that are made here.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, net::TcpListener, path::Path, sync::Arc};
 
 use harness::{Process, eventually};
@@ -185,8 +187,6 @@ async fn a_bad_certificate_stops_the_start() {
     let directory = TempDir::new().unwrap();
     write_certificate(directory.path());
     fs::write(directory.path().join("tls.crt"), "no certificate").unwrap();
-    let vars =
-        [("APP_PORT", "1"), ("APP_TLS_PORT", "0"), ("APP_TLS_DIRECTORY", directory.path().to_str().unwrap())];
     let port = free_port();
     let directory = directory.path().to_str().unwrap();
     let vars = [("APP_PORT", port.as_str()), ("APP_TLS_PORT", "0"), ("APP_TLS_DIRECTORY", directory)];

@@ -1,5 +1,7 @@
 //! The recipe, drained with WebSockets open.
 
+#![allow(clippy::unwrap_used)]
+
 use futures_util::{SinkExt, StreamExt};
 use harness::{PATIENCE, Process, eventually};
 use tokio::{net::TcpStream, time::timeout};
