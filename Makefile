@@ -8,8 +8,8 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check rename update-engine api bench rollout rollout-compare e2e image image-run image-test \
-	deploy diff undeploy rollback promote canary check-placeholders
+.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ lint: ## format, clippy, docs, dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
 check: lint test ## all that has to hold before a commit
+examples: ## compile and test the recipes; fetches PostgreSQL where there is none
+	cd examples && cargo fmt --all --check
+	cd examples && cargo clippy --workspace --all-targets --locked --target-dir ../target/examples -- -D warnings
+	cd examples && PATH="$$(../scripts/postgresql.sh):$$PATH" && \
+	  cargo test --workspace --locked --target-dir ../target/examples
 rename: ## give the service its name, everywhere: NAME=orders
 	cargo run --quiet --package xtask -- rename "$(NAME)"
 update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md

@@ -33,6 +33,11 @@ kubectl get --raw /readyz > /dev/null 2>&1 || fail "the cluster of context $cont
 rendered=$(kubectl kustomize "$directory")
 image=$(printf '%s\n' "$rendered" | sed -n 's/^ *\(- \)\{0,1\}image: *//p' | sort -u)
 [ "$(printf '%s\n' "$image" | wc -l)" -eq 1 ] || fail "$directory renders more than one image: $image"
+name_of() {
+    printf '%s\n' "$rendered" | awk -v wanted="$1" '/^---/ { kind = "" } /^kind:/ { kind = $2 } /^  name:/ && kind == wanted { print $2 }'
+}
+deployment=$(name_of Deployment)
+[ "$(printf '%s\n' "$deployment" | wc -w)" -eq 1 ] || fail "$directory does not render exactly one Deployment: $deployment"
 namespace=$(sed -n 's/^namespace: //p' "$directory/kustomization.yaml")
 [ -n "$namespace" ] || fail "$directory/kustomization.yaml names no namespace"
 if kubectl get namespace "$namespace" > /dev/null 2>&1 && [ -z "${KEEP:-}" ]; then
@@ -74,20 +79,20 @@ trap 'exit 130' INT TERM
 
 echo "e2e: applying $directory"
 kubectl apply --kustomize "$directory"
-kubectl --namespace "$namespace" patch hpa landfall --type merge \
+kubectl --namespace "$namespace" patch hpa "$(name_of HorizontalPodAutoscaler)" --type merge \
     --patch "{\"spec\": {\"minReplicas\": ${REPLICAS:-3}, \"maxReplicas\": ${REPLICAS:-3}}}"
 # The HPA may have no metrics here, and then holds the number of pods that it finds.
-kubectl --namespace "$namespace" scale deployment landfall --replicas "${REPLICAS:-3}"
-kubectl --namespace "$namespace" rollout status deployment/landfall --timeout=10m
+kubectl --namespace "$namespace" scale deployment "$deployment" --replicas "${REPLICAS:-3}"
+kubectl --namespace "$namespace" rollout status "deployment/$deployment" --timeout=10m
 
 if [ -z "${URL:-}" ]; then
     host=$(kubectl get nodes -o 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}')
-    port=$(kubectl --namespace "$namespace" get service landfall -o 'jsonpath={.spec.ports[0].nodePort}')
+    port=$(kubectl --namespace "$namespace" get service "$(name_of Service)" -o 'jsonpath={.spec.ports[0].nodePort}')
     [ -n "$port" ] || fail "the Service of $overlay has no node port: set URL to where its load balancer or ingress answers"
     URL=http://$host:$port
 fi
 echo "e2e: rolling out under load at $URL"
 # Word splitting is wanted: ROLLOUT_ARGS is a list of arguments.
 # shellcheck disable=SC2086
-target/release/rollout cluster --namespace "$namespace" --deployment landfall --url "$URL" \
+target/release/rollout cluster --namespace "$namespace" --deployment "$deployment" --url "$URL" \
     --rollouts "${ROLLOUTS:-3}" ${ROLLOUT_ARGS:-}

@@ -1,10 +1,18 @@
 //! The order things happen in, from the environment to the exit code.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, runtime};
+use tokio::{runtime, sync::oneshot};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -17,8 +25,8 @@ use crate::{
     metrics::{Metrics, process},
     server::{self, Limits, Server},
     service::{App, Service, StartError},
-    shutdown::{self, Signals},
-    telemetry::{self, LogHandle, TracingLayer},
+    shutdown::{self, ShutdownSignal, Signals},
+    telemetry::{self, Logs, TracingLayer},
 };
 
 /// A service's program: what `main` runs. `V` are the service's own variables.
@@ -42,7 +50,7 @@ impl<V: Variables> Program<V> {
     }
 
     /// Does what the command line asks for. Without a command it serves until a signal ends it: the exit code is 0
-    /// after a clean drain, 1 when anything was aborted or could not start, 78 for bad configuration.
+    /// after a clean drain, 1 when anything was aborted, could not start or stopped accepting, 78 for bad configuration.
     pub async fn run<F>(
         self,
         mut signals: Signals,
@@ -54,50 +62,84 @@ impl<V: Variables> Program<V> {
         if let Some(command) = command::from_arguments(&self.build) {
             return command.run::<V>();
         }
-        let loaded = match LoadedConfig::from_env() {
+        // On a thread of its own, which is left behind: a file on a mount that hangs must not hold up the end.
+        let (loaded, loading) = oneshot::channel();
+        thread::spawn(move || {
+            // After a signal nobody waits for it any more.
+            let _ = loaded.send(LoadedConfig::from_env());
+        });
+        let loaded = tokio::select! {
+            biased;
+            signal = signals.next() => return end_with(ExitCode::SUCCESS, || log_early_signal(signal)),
+            loaded = loading => loaded.expect("the thread sends before it ends"),
+        };
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(errors) => return refuse(&errors),
         };
-        let log =
-            telemetry::init(&loaded.config.log, loaded.config.log_format, (self.tracing)(&loaded.variables));
+        let Config { log, log_format, flush_timeout, .. } = &loaded.config;
+        let log_limit = shutdown::log_flush_limit(flush_timeout.0);
+        let logs = match telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
+            Ok(logs) => logs,
+            Err(error) => return no_log(&error),
+        };
         for variable in &loaded.service_links {
             warn!(
                 variable,
                 "ignored: Kubernetes made it for a Service called like our prefix; enableServiceLinks: false avoids it"
             );
         }
-        let code = match serve(self.build, &mut signals, loaded, &log, start).await {
+        let code = match serve(self.build, &mut signals, loaded, &logs, start).await {
             Ok(code) => code,
             Err(error) => {
                 error!(error, "the service could not start");
                 ExitCode::FAILURE
             }
         };
-        telemetry::flush();
+        logs.writer.flush(log_limit);
         code
     }
 }
 
+/// Logs as the defaults say, where no configuration has been read, and ends with this exit code.
+fn end_with(code: ExitCode, log_lines: impl FnOnce()) -> ExitCode {
+    let Config { log, log_format, flush_timeout, .. } = Config::default();
+    let logs = match telemetry::init(&log, log_format, Vec::new()) {
+        Ok(logs) => logs,
+        Err(error) => return no_log(&error),
+    };
+    log_lines();
+    logs.writer.flush(shutdown::log_flush_limit(flush_timeout.0));
+    code
+}
+
+fn no_log(error: &io::Error) -> ExitCode {
+    eprintln!("no thread can be started for the log: {error}");
+    ExitCode::FAILURE
+}
+
 fn refuse(errors: &ConfigErrors) -> ExitCode {
-    let Config { log, log_format, .. } = Config::default();
-    telemetry::init(&log, log_format, Vec::new());
-    for error in &errors.0 {
-        error!(
-            variable = error.variable,
-            expected = error.expected,
-            found = error.found,
-            "bad configuration"
-        );
-    }
-    telemetry::flush();
-    ExitCode::from(EX_CONFIG)
+    end_with(ExitCode::from(EX_CONFIG), || {
+        for error in &errors.0 {
+            error!(
+                variable = error.variable,
+                expected = error.expected,
+                found = error.found,
+                "bad configuration"
+            );
+        }
+    })
+}
+
+fn log_early_signal(signal: ShutdownSignal) {
+    info!(%signal, "stopped: received a signal before anything was served");
 }
 
 async fn serve<V, F>(
     build: Build,
     signals: &mut Signals,
     loaded: LoadedConfig<V>,
-    log: &LogHandle,
+    logs: &Logs,
     start: impl FnOnce(App<V>) -> F + Send + 'static,
 ) -> Result<ExitCode, StartError>
 where
@@ -111,9 +153,10 @@ where
     let lifecycle = Lifecycle::new(&metrics);
     let health = Health::new(&lifecycle);
     health.export(&metrics);
+    logs.writer.export(&metrics);
 
-    let listener = bind("APP_PORT", config.address())?;
-    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address())?;
+    let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
+    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;
     info!(
         name = build.name,
         version = build.version,
@@ -125,9 +168,10 @@ where
 
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
-    tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, log)).run());
+    tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, &logs.filter)).run());
     let runtime = MainRuntime::new()?;
     process::watch_runtime(&metrics, runtime.handle());
+    health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
 
     let app = App {
         build,
@@ -137,11 +181,11 @@ where
         metrics: metrics.clone(),
         drain: lifecycle.drain(),
     };
-    let starting = runtime.handle().spawn(run_start(app, start));
+    let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
         biased;
         signal = signals.next() => {
-            info!(%signal, "stopped: received a signal before anything was served");
+            log_early_signal(signal);
             return Ok(ExitCode::SUCCESS);
         }
         service = starting => service??,
@@ -153,21 +197,13 @@ where
     health.watch_listener(server.accept_loop());
     // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
-    runtime.handle().spawn(server.run());
+    let accepting = runtime.handle().spawn(server.run());
     info!("serving");
 
     let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };
-    let report = shutdown::drain(&lifecycle, signals, &config, &connections, cleanup).await;
+    let report = shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await;
     report.log(&lifecycle, &connections);
     Ok(report.exit_code())
-}
-
-async fn run_start<V, F>(app: App<V>, start: impl FnOnce(App<V>) -> F) -> Result<Service, StartError>
-where
-    F: Future<Output = Result<Service, StartError>>,
-{
-    app.health.watch_runtime(app.config.heartbeat_limit.0);
-    start(app).await
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.
@@ -187,8 +223,9 @@ pub(crate) async fn router(
     Ok(health::public_router(health).merge(wrapped))
 }
 
-fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    server::bind(address).map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
+fn bind(variable: &str, address: SocketAddr, stall: Duration) -> Result<TcpListener, StartError> {
+    server::bind(address, stall)
+        .map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
 }
 
 /// The admin port serves to the very end: a lifecycle of its own never leaves the serving phase.
@@ -200,6 +237,7 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         head: DEADLINE,
         idle: Duration::from_secs(75),
         stall: DEADLINE,
+        for_probes: true,
     };
     let unseen = Metrics::new();
     Server::new(listener, router, limits, &Lifecycle::new(&unseen), &unseen)

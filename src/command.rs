@@ -103,7 +103,7 @@ fn print_json<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
                 "value": value,
                 "source": source.to_string(),
                 "meaning": variable.meaning,
-                "expects": variable.expects,
+                "expects": variable.expected(),
                 "secret": variable.secret,
                 "required": variable.required,
             })
@@ -140,11 +140,11 @@ fn healthcheck(config: &Config) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("nothing answers at {address}: {error}")))?;
     stream.set_read_timeout(Some(LIMIT))?;
     write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 200 ") {
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    if response.starts_with("HTTP/1.1 200 ") {
         return Ok(());
     }
-    let body = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim_end());
+    let body = response.split_once("\r\n\r\n").map_or("no response", |(_, body)| body.trim_end());
     Err(io::Error::other(body.to_owned()))
 }

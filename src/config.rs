@@ -1,5 +1,6 @@
 //! Environment in, a checked value out: everything that is wrong at once, or one [`LoadedConfig`].
 
+mod file;
 mod load;
 mod value;
 mod variable;
@@ -23,6 +24,9 @@ pub use self::{
 use crate::telemetry::{AccessLog, LogFilter, LogFormat};
 
 const DURATION: &str = "a duration such as 500ms, 10s or 1m";
+const NOTHING: HumanDuration = HumanDuration::secs(0);
+const SHORTEST: HumanDuration = HumanDuration::millis(10);
+const DAY: HumanDuration = HumanDuration::hours(24);
 const COUNT: &str = "a whole number, 1 or more";
 
 crate::variables! {
@@ -41,33 +45,33 @@ crate::variables! {
         /// Which requests get an access line; `errors` is those answered 5xx or slow.
         access_log: AccessLog = AccessLog::Errors, "one of all, errors, off";
         /// A request that takes longer is slow and gets an access line.
-        slow_request: HumanDuration = HumanDuration::secs(1), DURATION;
+        slow_request: HumanDuration = HumanDuration::secs(1), DURATION, within(NOTHING, DAY);
         /// From SIGTERM to closing the listener: as long as endpoint lists and load balancers take to forget the pod.
-        drain_delay: HumanDuration = HumanDuration::secs(5), DURATION;
+        drain_delay: HumanDuration = HumanDuration::secs(5), DURATION, within(NOTHING, DAY);
         /// From closing the listener to aborting what is left; kept connections are answered so long.
-        drain_timeout: HumanDuration = HumanDuration::secs(20), DURATION;
+        drain_timeout: HumanDuration = HumanDuration::secs(20), DURATION, within(SHORTEST, DAY);
         /// Limit for what comes after the drain: workers finish, pools close, telemetry is flushed.
-        flush_timeout: HumanDuration = HumanDuration::secs(3), DURATION;
+        flush_timeout: HumanDuration = HumanDuration::secs(3), DURATION, within(HumanDuration::millis(100), DAY);
         /// The pod's terminationGracePeriodSeconds, to check that delay, timeout and flush fit inside it.
-        termination_grace_period: Option<HumanDuration> = None, DURATION;
-        /// Limit for a handler to begin its response, then 503.
-        request_timeout: HumanDuration = HumanDuration::secs(10), DURATION;
+        termination_grace_period: Option<HumanDuration> = None, DURATION, within(NOTHING, HumanDuration::hours(96));
+        /// Limit for a handler to begin its response, then 504.
+        request_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// Largest request body in bytes, then 413.
-        body_limit: usize = 1024 * 1024, "a number of bytes";
+        body_limit: usize = 64 * 1024, "a number of bytes";
         /// Connections open at once; more wait in the kernel's accept queue.
-        max_connections: NonZeroUsize = count(8192), COUNT;
+        max_connections: NonZeroUsize = count(4096), COUNT;
         /// Requests worked on at once; more are shed with 503 and Retry-After.
         max_in_flight: NonZeroUsize = count(1024), COUNT;
         /// Limit for a new connection to send its first bytes.
-        first_byte_timeout: HumanDuration = HumanDuration::secs(10), DURATION;
+        first_byte_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// Limit from the first byte of a request to the end of its head, then 408.
-        head_timeout: HumanDuration = HumanDuration::secs(10), DURATION;
+        head_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// How long a kept connection may be idle; above the 60 s of common load balancers, so that they close first.
-        idle_timeout: HumanDuration = HumanDuration::secs(75), DURATION;
+        idle_timeout: HumanDuration = HumanDuration::secs(75), DURATION, within(SHORTEST, DAY);
         /// How long a peer may neither send the body it began nor read its response.
-        stall_timeout: HumanDuration = HumanDuration::secs(10), DURATION;
-        /// How long the main runtime's heartbeat may be late before `/livez` fails.
-        heartbeat_limit: HumanDuration = HumanDuration::secs(5), DURATION;
+        stall_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
+        /// How long nothing may run on the main runtime before `/livez` fails.
+        heartbeat_limit: HumanDuration = HumanDuration::secs(5), DURATION, within(HumanDuration::millis(500), HumanDuration::hours(1));
         /// Name of the pod, from the downward API.
         pod_name: Option<String> = None, "a name, not empty";
         /// Namespace of the pod, from the downward API.
@@ -77,16 +81,6 @@ crate::variables! {
     }
 
     fn check(&self, _config: &Config, errors: &mut ConfigErrors) {
-        for (field, duration) in [
-            ("request_timeout", self.request_timeout),
-            ("first_byte_timeout", self.first_byte_timeout),
-            ("head_timeout", self.head_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("stall_timeout", self.stall_timeout),
-            ("heartbeat_limit", self.heartbeat_limit),
-        ] {
-            errors.expect(!duration.0.is_zero(), field, "more than 0s", duration);
-        }
         errors.expect(
             self.request_timeout <= self.drain_timeout,
             "request_timeout",

@@ -1,9 +1,9 @@
 //! Every error as `application/problem+json`, RFC 9457, and extractors that fail with one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
 use axum::{
-    body::HttpBody,
+    body::{Body, Bytes, HttpBody},
     extract::{
         FromRequest, FromRequestParts,
         rejection::{JsonRejection, PathRejection, QueryRejection},
@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use http_body_util::BodyExt;
 use serde::Serialize;
 
@@ -106,6 +106,9 @@ pub fn or_problem(response: Response) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
+    // What a nested service answers to HEAD has lost its text, but not the text's length.
+    let is_stripped =
+        body.is_end_stream() && parts.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     let is_short = body.size_hint().exact().is_some_and(|length| length <= LONGEST);
     let is_text = parts.headers.remove(header::CONTENT_ENCODING).is_none();
     // A body of known length is there already.
@@ -117,7 +120,13 @@ pub fn or_problem(response: Response) -> Response {
     parts.headers.remove(header::CONTENT_TYPE);
     let mut problem = Problem::new(status, detail);
     problem.headers = parts.headers;
-    problem.into_response()
+    let response = problem.into_response();
+    if is_stripped { response.map(|_| of_unknown_length()) } else { response }
+}
+
+/// A body that is empty, without a content-length that says so.
+fn of_unknown_length() -> Body {
+    Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
 }
 
 fn default_detail(status: StatusCode) -> &'static str {

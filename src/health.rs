@@ -2,25 +2,29 @@
 //!
 //! The readiness flag is the lifecycle's phase: `/readyz` fails before and after [`Phase::Serving`].
 
+mod background;
 mod endpoints;
+mod heartbeat;
 mod hysteresis;
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::runtime;
 use tracing::{info, warn};
 
 pub(crate) use self::endpoints::{public_router, router};
 use self::{
+    background::LastResult,
     endpoints::{Line, Report},
-    hysteresis::Hysteresis,
+    heartbeat::Heartbeat,
 };
 use crate::{
     lifecycle::{Lifecycle, Phase},
@@ -90,9 +94,12 @@ impl Default for Schedule {
 
 type Outcome = Result<(), String>;
 
+/// The reason of a check that panicked; the log has the panic.
+const PANICKED: &str = "panicked";
+
 /// All checks of the process. A clone is another handle to the same.
 #[derive(Clone, Default)]
-pub struct Health(Arc<RwLock<Vec<Check>>>);
+pub struct Health(Arc<RwLock<Vec<Arc<Check>>>>);
 
 struct Check {
     endpoint: Endpoint,
@@ -105,8 +112,7 @@ struct Check {
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let checks = self.0.read().expect("no check panics");
-        f.debug_list().entries(checks.iter().map(|check| (check.endpoint, check.name))).finish()
+        f.debug_list().entries(self.checks().iter().map(|check| (check.endpoint, check.name))).finish()
     }
 }
 
@@ -148,58 +154,46 @@ impl Health {
     }
 
     fn add(&self, check: Check) {
-        let mut checks = self.0.write().expect("no check panics");
-        let taken = checks.iter().any(|other| (other.endpoint, other.name) == (check.endpoint, check.name));
-        assert!(!taken, "{} has a check called {} already", check.endpoint.name(), check.name);
-        checks.push(check);
+        let (endpoint, name) = (check.endpoint, check.name);
+        let mut checks = self.0.write().expect("nothing panics while it holds this");
+        let taken = checks.iter().any(|other| (other.endpoint, other.name) == (endpoint, name));
+        if !taken {
+            checks.push(Arc::new(check));
+        }
+        // Not while it is locked, or every probe would fail from now on.
+        drop(checks);
+        assert!(!taken, "{} has a check called {name} already", endpoint.name());
+    }
+
+    /// All of them, to be asked while nothing is locked.
+    fn checks(&self) -> Vec<Arc<Check>> {
+        self.0.read().expect("nothing panics while it holds this").clone()
     }
 
     /// Adds a readiness check that asks something outside the process: it runs in the background, and the probe
-    /// reads its last result. Down until its first result.
+    /// reads its last result. Down until its first result, and when none has come for a few intervals.
     pub fn background<R, E>(
         &self,
         name: &'static str,
         schedule: Schedule,
         ask: impl Fn() -> R + Send + 'static,
     ) where
-        R: Future<Output = Result<(), E>> + Send,
-        E: fmt::Display + Send,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
     {
-        let last = Arc::new(Mutex::new(Hysteresis::new(&schedule)));
+        let last = Arc::new(LastResult::new(&schedule));
         let result = last.clone();
-        self.check(Endpoint::Readyz, name, schedule.severity, move || {
-            last.lock().expect("nothing panics while it holds this").outcome()
-        });
-        tokio::spawn(async move {
-            loop {
-                let outcome = match timeout(schedule.timeout, ask()).await {
-                    Ok(answer) => answer.map_err(|error| error.to_string()),
-                    Err(_) => Err(format!("no answer within {:?}", schedule.timeout)),
-                };
-                result.lock().expect("nothing panics while it holds this").add(outcome);
-                sleep(schedule.interval.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
-            }
-        });
+        self.check(Endpoint::Readyz, name, schedule.severity, move || last.outcome());
+        tokio::spawn(background::run(schedule, ask, result));
     }
 
-    /// Adds the liveness check of the runtime that serves, to be judged from another thread: down when the
-    /// heartbeat that runs there is late by more than the limit. Call it on that runtime.
-    pub fn watch_runtime(&self, limit: Duration) {
-        let started = Instant::now();
-        let last = Arc::new(AtomicU64::new(0));
-        let heartbeat = last.clone();
-        tokio::spawn(async move {
-            loop {
-                heartbeat.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
-                sleep(limit.min(Duration::from_secs(5)) / 10).await;
-            }
-        });
-        self.check(Endpoint::Livez, "runtime", Severity::Critical, move || {
-            let late = started.elapsed().saturating_sub(Duration::from_millis(last.load(Ordering::Relaxed)));
-            if late <= limit {
-                return Ok(());
-            }
-            Err(format!("no task of the main runtime has run for {:.1} s", late.as_secs_f64()))
+    /// Adds the liveness check of the runtime that serves: down when nothing has run there for longer than the limit.
+    /// Call it on another runtime, from which it can be judged.
+    pub(crate) fn watch_runtime(&self, runtime: &runtime::Handle, lifecycle: &Lifecycle, limit: Duration) {
+        let heartbeat = Heartbeat::watch(runtime, lifecycle, limit);
+        self.check(Endpoint::Livez, "runtime", Severity::Critical, move || match heartbeat.silence() {
+            silence if silence <= limit => Ok(()),
+            silence => Err(format!("no task of the main runtime has run for {:.1} s", silence.as_secs_f64())),
         });
     }
 
@@ -216,7 +210,7 @@ impl Health {
             metrics.gauge_vec("health_check_up", "1 when the health check passes.", &["endpoint", "check"]);
         let health = self.clone();
         metrics.on_scrape(move || {
-            for check in health.0.read().expect("no check panics").iter() {
+            for check in health.checks() {
                 let up = check.outcome().is_ok();
                 gauges.with_label_values(&[check.endpoint.name(), check.name]).set(up.into());
             }
@@ -224,16 +218,17 @@ impl Health {
     }
 
     fn report(&self, endpoint: Endpoint, wanted: impl Fn(&str) -> bool) -> Report {
-        let checks = self.0.read().expect("no check panics");
+        let checks = self.checks();
         let asked = checks.iter().filter(|check| check.endpoint == endpoint && wanted(check.name));
-        Report { endpoint, lines: asked.map(Line::of).collect() }
+        Report { endpoint, lines: asked.map(|check| Line::of(check)).collect() }
     }
 }
 
 impl Check {
     /// Asks, and logs when the answer has changed.
     fn outcome(&self) -> Outcome {
-        let outcome = (self.ask)();
+        let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)()));
+        let outcome = asked.unwrap_or_else(|_| Err(PANICKED.to_owned()));
         let is_up = outcome.is_ok();
         if self.was_up.as_ref().is_some_and(|was_up| was_up.swap(is_up, Ordering::Relaxed) != is_up) {
             let (endpoint, check) = (self.endpoint.name(), self.name);

@@ -122,7 +122,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let started = Instant::now();
         let traced = Traced::begin(&request);
-        let measured = Measured::begin(&request);
+        let measured = Measured::begin(&request, &self.route.series);
         let Limits { body, timeout } = *self.route.limits(&request);
         let (guard, is_free) = InFlightGuard::new(&self.route, &measured);
         let handler = is_free.then(|| {
@@ -161,8 +161,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
             Some(Poll::Ready(Ok(Ok(response)))) => response,
             Some(Poll::Ready(Err(_panic))) => shared.panicked(),
             Some(Poll::Pending) => {
-                let Some(limit) = *this.timeout else { return Poll::Pending };
-                let deadline = *this.started + limit;
+                let deadline = this.timeout.and_then(|limit| this.started.checked_add(limit));
+                let Some(deadline) = deadline else { return Poll::Pending };
                 let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
                 ready!(timer.as_mut().poll(cx));
                 shared.timed_out()
@@ -196,7 +196,8 @@ impl Shared {
 
     fn timed_out(&self) -> Response {
         self.metrics.timed_out.inc();
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the response took too long").into_response()
+        // Not 503, which proxies take leave to repeat a request for: this one may be half done.
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "the response took too long").into_response()
     }
 
     fn panicked(&self) -> Response {

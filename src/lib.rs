@@ -62,6 +62,11 @@ pub use self::{
     shutdown::Signals,
 };
 
+/// The page whose snippets are compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/service.md")]
+struct DocsOfService;
+
 /// Which build of a service runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Build {

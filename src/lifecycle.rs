@@ -195,6 +195,11 @@ impl Arrivals {
         self.by_phase[phase as usize].get()
     }
 
+    /// How many came so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.by_phase.iter().map(IntCounter::get).sum()
+    }
+
     /// Milliseconds from the beginning of the drain to the last one that came in it.
     pub(crate) fn last_ms(&self) -> Option<u64> {
         Some(self.last.load(Ordering::Relaxed)).filter(|at| *at != NEVER)
@@ -214,6 +219,11 @@ impl Drain {
     /// Whether the drain has started.
     pub fn is_draining(&self) -> bool {
         self.0.phase() >= Phase::Draining
+    }
+
+    /// Resolves when the delay is over and the listener closes: no new connection comes, those that are open finish.
+    pub async fn closing(&self) {
+        self.0.reached(Phase::Closing).await;
     }
 
     /// Resolves when the last request has been answered, or was aborted: no more work will come.
@@ -243,4 +253,31 @@ impl Drain {
 /// Whole milliseconds, as logs write durations.
 pub(crate) fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn background_work_hears_of_each_stage_when_it_comes() {
+        let lifecycle = Lifecycle::new(&Metrics::new());
+        let drain = lifecycle.drain();
+        let heard = || {
+            [drain.started().now_or_never(), drain.closing().now_or_never(), drain.stopped().now_or_never()]
+                .map(|stage| stage.is_some())
+        };
+        for (phase, expected) in Phase::ALL.into_iter().zip([
+            [false, false, false],
+            [false, false, false],
+            [true, false, false],
+            [true, true, false],
+            [true, true, true],
+        ]) {
+            lifecycle.enter(phase);
+            assert_eq!((heard(), drain.is_draining()), (expected, expected[0]), "{}", phase.name());
+        }
+    }
 }

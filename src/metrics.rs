@@ -5,6 +5,7 @@ pub(crate) mod requests;
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
 };
 
@@ -95,15 +96,16 @@ impl Metrics {
         metric
     }
 
-    /// Runs before each scrape, to bring gauges up to date.
+    /// Runs before each scrape, to bring gauges up to date. If it panics, they keep the values they had.
     pub fn on_scrape(&self, refresh: impl Fn() + Send + 'static) {
-        self.0.on_scrape.lock().expect("no refresh panics").push(Box::new(refresh));
+        self.0.on_scrape.lock().expect("every panic is caught").push(Box::new(refresh));
     }
 
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
-        for refresh in self.0.on_scrape.lock().expect("no refresh panics").iter() {
-            refresh();
+        for refresh in self.0.on_scrape.lock().expect("every panic is caught").iter() {
+            // The log has it.
+            let _ = catch_unwind(AssertUnwindSafe(refresh));
         }
         let mut text = String::new();
         TextEncoder::new()

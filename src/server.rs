@@ -5,13 +5,16 @@ mod connection;
 mod connections;
 mod http1;
 mod http2;
+mod listen;
+mod read_ahead;
 mod requests;
 mod stream;
+mod unsent;
 
 use std::{
-    io,
-    net::SocketAddr,
+    io, net,
     num::NonZeroUsize,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,22 +24,22 @@ use std::{
 
 use axum::Router;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
-use tracing::warn;
+use tracing::{error, warn};
 
-pub(crate) use self::connections::{CloseReason, Connections, Protocol};
 use self::stream::Stream;
+pub(crate) use self::{
+    connections::{CloseReason, Connections, Protocol},
+    listen::bind,
+};
 use crate::{
     config::Config,
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
 };
-
-/// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
-const BACKLOG: u32 = 4096;
 
 /// How long to wait when `accept` fails for want of something, such as file descriptors.
 const BACK_OFF: Duration = Duration::from_millis(20);
@@ -57,6 +60,8 @@ pub(crate) struct Limits {
     pub idle: Duration,
     /// For taking up any of what is written to it.
     pub stall: Duration,
+    /// Whether this is the port of probes: HTTP/1 alone, and at the cap whoever hangs makes room.
+    pub for_probes: bool,
 }
 
 impl From<&Config> for Limits {
@@ -67,22 +72,15 @@ impl From<&Config> for Limits {
             head: config.head_timeout.0,
             idle: config.idle_timeout.0,
             stall: config.stall_timeout.0,
+            for_probes: false,
         }
     }
-}
-
-/// Takes the address, so that clients can queue, without serving yet.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// A router behind a listener.
 #[derive(Debug)]
 pub(crate) struct Server {
-    listener: TcpListener,
+    listener: net::TcpListener,
     shared: Arc<Shared>,
     accept_loop: AcceptLoopStatus,
 }
@@ -95,6 +93,7 @@ struct Shared {
     lifecycle: Lifecycle,
     connections: Arc<Connections>,
     slots: Arc<Semaphore>,
+    crowded: Notify,
 }
 
 /// Whether a server's accept loop is running: not before it began, not after it ended, however it ended.
@@ -127,7 +126,7 @@ impl Drop for Running {
 impl Server {
     /// A server that accepts nothing until it is [run](Server::run).
     pub(crate) fn new(
-        listener: TcpListener,
+        listener: net::TcpListener,
         router: Router,
         limits: Limits,
         lifecycle: &Lifecycle,
@@ -140,6 +139,7 @@ impl Server {
             lifecycle: lifecycle.clone(),
             connections: Arc::new(Connections::new(metrics)),
             slots: Arc::new(Semaphore::new(slots)),
+            crowded: Notify::new(),
         };
         Self { listener, shared: Arc::new(shared), accept_loop: AcceptLoopStatus::default() }
     }
@@ -154,13 +154,18 @@ impl Server {
         self.shared.connections.clone()
     }
 
-    /// Accepts until the closing phase, then empties the accept queue and closes the listener.
+    /// Accepts until the closing phase, then empties the accept queue and closes the listener. The runtime that this
+    /// runs on drives the listener and all of its connections.
     pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
         let Self { listener, shared, accept_loop } = self;
         // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
         let guards = (Running::new(accept_loop), shared.lifecycle.connection());
         async move {
             let _running_and_waited_for = guards;
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return error!(%error, "nothing can be accepted"),
+            };
             tokio::select! {
                 biased;
                 () = shared.lifecycle.reached(Phase::Closing) => {}
@@ -179,7 +184,7 @@ impl Shared {
         const QUIET: Duration = Duration::from_secs(10);
         let mut warned: Option<Instant> = None;
         loop {
-            let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let slot = self.slot().await;
             match listener.accept().await {
                 Ok((stream, _)) => self.serve(stream, Some(slot)),
                 Err(error) => {
@@ -189,6 +194,19 @@ impl Shared {
                     }
                     self.refused(&error).await;
                 }
+            }
+        }
+    }
+
+    /// Waits for room, and asks for it again and again, as connections that hang are told from others by their age.
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        const AGAIN: Duration = Duration::from_millis(50);
+        let mut slot = pin!(self.slots.clone().acquire_owned());
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut slot => return slot.expect("the semaphore is never closed"),
+                () = sleep(AGAIN), if self.limits.for_probes => self.crowded.notify_waiters(),
             }
         }
     }
@@ -222,7 +240,12 @@ impl Shared {
 
     fn serve(self: &Arc<Self>, stream: TcpStream, slot: Option<OwnedSemaphorePermit>) {
         self.lifecycle.count_connection();
-        tokio::spawn(connection::serve(Box::new(Stream::new(stream, self, slot)), self.clone()));
+        let stream = Box::new(Stream::new(stream, self, slot));
+        if self.limits.for_probes {
+            tokio::spawn(connection::serve_or_make_room(stream, self.clone()));
+        } else {
+            tokio::spawn(connection::serve(stream, self.clone()));
+        }
     }
 
     /// Whether an HTTP/1 response has to be the last one of its connection: during the drain, and at the cap,

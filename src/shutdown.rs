@@ -8,6 +8,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
@@ -74,10 +75,32 @@ impl Signals {
     }
 }
 
+/// What starts the drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Signal(ShutdownSignal),
+    /// The accept loop has ended by itself, by a panic: no new client is served any more.
+    AcceptLoop,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => signal.fmt(f),
+            Self::AcceptLoop => f.write_str("none: the accept loop has ended"),
+        }
+    }
+}
+
+/// The part of the flush timeout that is the log's own; the rest is for workers and clean-up.
+pub(crate) fn log_flush_limit(flush_timeout: Duration) -> Duration {
+    Duration::from_secs(1).min(flush_timeout / 4)
+}
+
 /// How the shutdown went: the last line of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
-    signal: ShutdownSignal,
+    cause: Cause,
     delay: Duration,
     closing: Duration,
     flush: Duration,
@@ -88,26 +111,32 @@ pub(crate) struct Report {
     cleaned_up: bool,
 }
 
-/// Waits for the first signal, and takes the process from there to the point where nothing is served any more and
-/// `cleanup` has run.
+/// Waits for the first signal, or for the end of the accept loop, and takes the process from there to the point where
+/// nothing is served any more and `cleanup` has run.
 pub(crate) async fn drain(
     lifecycle: &Lifecycle,
     signals: &mut Signals,
+    accepting: JoinHandle<()>,
     config: &Config,
     connections: &Connections,
     cleanup: impl Future<Output = bool>,
 ) -> Report {
     let (open, tasks, workers) = (lifecycle.open(), lifecycle.tasks(), lifecycle.workers());
 
-    let signal = signals.next().await;
+    let cause = tokio::select! {
+        biased;
+        signal = signals.next() => Cause::Signal(signal),
+        _ = accepting => Cause::AcceptLoop,
+    };
     let begun = Instant::now();
-    let delay = match signal {
-        ShutdownSignal::Terminate => config.drain_delay.0,
-        ShutdownSignal::Interrupt => Duration::ZERO,
+    let delay = match cause {
+        Cause::Signal(ShutdownSignal::Interrupt) => Duration::ZERO,
+        // Clients on kept connections are still served.
+        Cause::Signal(ShutdownSignal::Terminate) | Cause::AcceptLoop => config.drain_delay.0,
     };
     lifecycle.enter(Phase::Draining);
     info!(
-        %signal,
+        signal = %cause,
         delay_ms = millis(delay),
         connections = connections.open(),
         tasks = tasks.len(),
@@ -139,20 +168,23 @@ pub(crate) async fn drain(
 
     let tasks_aborted = tasks.len();
     lifecycle.enter(Phase::Stopped);
+    // All that follows has to fit into the flush timeout.
+    let stopped = Instant::now();
+    let flush_timeout = config.flush_timeout.0;
+    let remaining = |limit: Duration| limit.saturating_sub(stopped.elapsed());
     if timed_out {
         // Connection tasks end by themselves when they see the phase; a blocked runtime never lets them.
-        let _ = timeout(Duration::from_secs(1), open.wait()).await;
+        let _ = timeout(Duration::from_secs(1).min(flush_timeout / 4), open.wait()).await;
     }
-    let stopped = Instant::now();
     let connections_aborted = connections.closed(CloseReason::Aborted) + open.len() as u64;
 
     // Half of it, so that clean-up has its turn even when a worker hangs.
-    let _ = timeout(config.flush_timeout.0 / 2, workers.wait()).await;
+    let _ = timeout(remaining(flush_timeout / 2), workers.wait()).await;
     let workers_aborted = workers.len();
-    let left = config.flush_timeout.0.saturating_sub(stopped.elapsed());
-    let cleaned_up = timeout(left, cleanup).await.unwrap_or(false);
+    let until_log = flush_timeout - log_flush_limit(flush_timeout);
+    let cleaned_up = timeout(remaining(until_log), cleanup).await.unwrap_or(false);
     Report {
-        signal,
+        cause,
         delay: closing - begun,
         closing: stopped - closing,
         flush: stopped.elapsed(),
@@ -168,7 +200,7 @@ impl Report {
     /// Whether everything that was there got its end.
     pub(crate) fn is_clean(&self) -> bool {
         let aborted = self.connections_aborted > 0 || self.tasks_aborted > 0 || self.workers_aborted > 0;
-        !aborted && self.cleaned_up && !self.forced
+        !aborted && self.cleaned_up && !self.forced && self.cause != Cause::AcceptLoop
     }
 
     /// 0 after a clean drain, 1 when anything was aborted.
@@ -180,7 +212,7 @@ impl Report {
     pub(crate) fn log(&self, lifecycle: &Lifecycle, connections: &Connections) {
         info!(
             clean = self.is_clean(),
-            signal = %self.signal,
+            signal = %self.cause,
             delay_ms = millis(self.delay),
             closing_ms = millis(self.closing),
             flush_ms = millis(self.flush),

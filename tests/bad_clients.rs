@@ -38,7 +38,8 @@ fn ended(process: &Process, reason: &str, count: u64) {
 fn answered(process: &Process, method: &str, route: &str, status: u16) -> u64 {
     process.metric(&format!(
         "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
-         http_response_status_code=\"{status}\",http_route=\"{route}\"}}"
+         http_response_status_code=\"{status}\",http_route=\"{route}\",network_protocol_version=\"1.1\",\
+         url_scheme=\"http\"}}"
     ))
 }
 
@@ -148,7 +149,7 @@ fn a_body_that_trickles_in_meets_the_request_timeout() {
     while client.is_silent_for(Duration::from_millis(50)) {
         client.send(" ");
     }
-    client.answer().problem(503);
+    client.answer().problem(504);
     assert_took_the_limit(since);
     client.ended();
     assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
@@ -166,14 +167,14 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
 }
 
 #[test]
-fn a_handler_that_takes_too_long_is_answered_503() {
+fn a_handler_that_takes_too_long_is_answered_504() {
     let process = testbed().set("APP_REQUEST_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     let since = Instant::now();
-    client.get("/held").problem(503);
+    client.get("/held").problem(504);
     assert_took_the_limit(since);
     assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
-    assert_eq!(answered(&process, "GET", "/held", 503), 1);
+    assert_eq!(answered(&process, "GET", "/held", 504), 1);
 }
 
 // Too many
@@ -386,7 +387,7 @@ fn a_client_that_vanishes_from_its_answer_leaves_nothing_behind() {
     client.ask("/endless");
     assert_eq!(client.head().status, 200);
     let open = "server_connections_open{network_protocol_name=\"http1\"}";
-    let active = "http_server_active_requests{http_request_method=\"GET\"}";
+    let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
     assert_eq!(process.metric(open), 1);
     drop(client);
     eventually("no connection is open", || process.metric(open) == 0);

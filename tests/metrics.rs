@@ -58,7 +58,22 @@ fn what_the_cluster_and_its_operators_ask_for_is_there() {
         "tokio_global_queue_depth ",
         "tokio_worker_parks_total ",
         "tokio_workers ",
+        "tokio_workers_busy_seconds_total ",
     ] {
         assert!(metrics.lines().any(|line| line.starts_with(name)), "{name}\n{metrics}");
+    }
+}
+
+#[test]
+fn times_are_counters_that_show_less_than_a_second() {
+    let process = testbed().start();
+    let mut admin = process.connect_to_admin();
+    process.connect().get("/block/20");
+    let metrics = admin.get("/metrics").body;
+    for name in ["process_cpu_seconds_total", "tokio_workers_busy_seconds_total"] {
+        assert!(metrics.contains(&format!("# TYPE {name} counter\n")), "{metrics}");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let seconds: f64 = value.and_then(|value| value.parse().ok()).expect("it is a number");
+        assert!(seconds > 0.0 && seconds.fract() > 0.0, "{name} {seconds}");
     }
 }

@@ -8,13 +8,13 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode, Version, header},
     response::Response,
     routing::{get, post},
 };
 use http_body_util::BodyExt;
 use landfall::{
-    App, Phase,
+    App, Phase, RouteLimits,
     error::{FieldError, Json, Path, Problem, Query},
     health::{Endpoint, Health, Severity},
     testing::{self, Started},
@@ -143,7 +143,7 @@ async fn errors_of_handlers_and_libraries_are_problems_too() {
     ask("/number/x", StatusCode::BAD_REQUEST).await;
     ask("/query?a=x", StatusCode::BAD_REQUEST).await;
     ask("/panic", StatusCode::INTERNAL_SERVER_ERROR).await;
-    ask("/slow", StatusCode::SERVICE_UNAVAILABLE).await;
+    ask("/slow", StatusCode::GATEWAY_TIMEOUT).await;
     let html = service.ask(request(Method::GET, "/html")).await;
     assert_eq!(text(html).await, "<p>no</p>", "what a handler made with care is left alone");
     let metrics = service.metrics().await;
@@ -180,20 +180,80 @@ async fn requests_are_measured_by_method_route_template_and_status() {
     let count = |method, route, status| {
         format!(
             "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
-             http_response_status_code=\"{status}\",http_route=\"{route}\"}} "
+             http_response_status_code=\"{status}\",http_route=\"{route}\",\
+             network_protocol_version=\"1.1\",url_scheme=\"http\"}} "
         )
     };
     for expected in [
         count("GET", "/number/{n}", 200) + "2",
         count("GET", "unmatched", 404) + "2",
         count("_OTHER", "/number/{n}", 405) + "1",
-        "http_server_active_requests{http_request_method=\"GET\"} 0".to_owned(),
+        "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"} 0".to_owned(),
         "lifecycle_phase{phase=\"serving\"} 1".to_owned(),
         "lifecycle_phase{phase=\"draining\"} 0".to_owned(),
     ] {
         assert!(metrics.contains(&expected), "{expected}\n{metrics}");
     }
     assert!(!metrics.contains("elsewhere") && !metrics.contains("BREW"), "{metrics}");
+}
+
+#[tokio::test]
+async fn nested_routers_and_services_are_measured_by_where_they_stand() {
+    let start = async |_: App| {
+        let inner = || Router::new().route("/{id}", get(async || "here"));
+        let files = Router::new().nest_service("/deep", get(async || "there"));
+        Ok(landfall::Service::new(
+            Router::new()
+                .nest("/users", inner())
+                .nest_service("/files", get(async || "a file"))
+                .nest_service("/router", inner())
+                .nest("/users/{id}/more", files),
+        ))
+    };
+    let service = Service(testing::start(&[], start).await.unwrap());
+    let paths = [
+        ("/users/1", "/users/{id}"),
+        ("/files/a/b", "/files/{*path}"),
+        ("/files", "/files"),
+        ("/router/1", "/router/{*path}"),
+        ("/users/1/more/deep/er", "/users/{id}/more/deep/{*path}"),
+        ("/nowhere", "unmatched"),
+    ];
+    for (path, _) in paths.iter().chain(&paths) {
+        service.ask(request(Method::GET, path)).await;
+    }
+    let metrics = service.metrics().await;
+    for (path, route) in paths {
+        let label = format!("http_route=\"{route}\"");
+        let count =
+            |line: &&str| line.contains("_seconds_count") && line.contains(&label) && line.ends_with(" 2");
+        assert_eq!(metrics.lines().filter(count).count(), 1, "{path}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn each_version_of_http_is_measured_on_its_own() {
+    let service = Service::start(&[]).await;
+    for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_2] {
+        let mut request = request(Method::GET, "/fields");
+        *request.version_mut() = version;
+        service.ask(request).await;
+    }
+    let metrics = service.metrics().await;
+    for (version, count) in [("1.0", 1), ("1.1", 1), ("2", 2)] {
+        let end = format!("network_protocol_version=\"{version}\",url_scheme=\"http\"}} {count}");
+        assert!(metrics.lines().any(|line| line.contains("_count{") && line.ends_with(&end)), "{metrics}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_longer_than_time_itself_is_none() {
+    let start = async |_: App| {
+        let slow = RouteLimits::new().timeout(Duration::MAX);
+        Ok(landfall::Service::new(faulty()).with_limits("/slow", slow))
+    };
+    let service = Service(testing::start(&[], start).await.unwrap());
+    assert_eq!(service.ask(request(Method::GET, "/slow")).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -252,8 +312,22 @@ async fn probes_answer_head_and_json_and_nothing_but_get() {
     json.headers_mut().insert(header::ACCEPT, "application/json".parse().unwrap());
     let body = json_of(service.ask_admin(json).await).await;
     assert_eq!(body, json!({ "status": "ok", "checks": [{ "name": "lifecycle", "status": "ok" }] }));
-    let post = service.ask_admin(request(Method::POST, "/readyz")).await;
-    assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_wrong_method_at_a_probe_is_a_problem() {
+    let service = Service::start(&[]).await;
+    let post = || request(Method::POST, "/readyz");
+    for answer in [
+        service.ask(post()).await,
+        service.ask_admin(post()).await,
+        service.ask_admin(request(Method::DELETE, "/livez/runtime")).await,
+    ] {
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers()[header::ALLOW], "GET,HEAD");
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(json_of(answer).await["status"], 405);
+    }
 }
 
 #[tokio::test]

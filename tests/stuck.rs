@@ -75,6 +75,23 @@ fn a_saturated_main_runtime_passes_livez_and_readyz() {
 }
 
 #[test]
+fn six_hundred_clients_with_blocking_work_for_one_thread_do_not_fail_livez() {
+    // A queue of 36 s: what runs in its turn runs too late.
+    let process = one_worker().set("APP_HEARTBEAT_LIMIT", "2s").start();
+    let mut clients: Vec<_> = (0..600).map(|_| process.connect()).collect();
+    for client in &mut clients {
+        client.ask("/block/60");
+    }
+    let asked = Instant::now();
+    let mut admin = process.connect_to_admin();
+    while asked.elapsed() < Duration::from_secs(8) {
+        let answer = admin.get("/livez");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn sigterm_ends_a_blocked_main_runtime_in_time() {
     let process = one_worker()
         .set("APP_DRAIN_DELAY", "300ms")
@@ -99,4 +116,28 @@ fn sigterm_ends_a_blocked_main_runtime_in_time() {
     let took = exit.at - asked;
     assert!(took < PATIENCE / 3, "{took:?}");
     assert!(client.is_cut_off());
+}
+
+#[test]
+fn a_drain_in_which_everything_hangs_takes_no_longer_than_the_sum_that_is_checked_against_the_grace_period() {
+    let sum = Duration::from_millis(200 + 200 + 3000);
+    let process = one_worker()
+        .set("APP_DRAIN_DELAY", "200ms")
+        .set("APP_DRAIN_TIMEOUT", "200ms")
+        .set("APP_REQUEST_TIMEOUT", "200ms")
+        .set("APP_FLUSH_TIMEOUT", "3s")
+        .set("APP_TERMINATION_GRACE_PERIOD", "3400ms")
+        .start();
+    let mut client = process.connect();
+    client.ask("/block/600000");
+    eventually("the request has arrived", || {
+        process.metric("lifecycle_requests_total{phase=\"serving\"}") == 1
+    });
+    let asked = Instant::now();
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    assert_eq!(exit.with_code(1)["cleaned_up"], false);
+    let took = exit.at - asked;
+    // What a busy machine may add, which is less than the second that a blocked runtime is waited for.
+    assert!(took < sum + Duration::from_millis(700), "{took:?}");
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::clients::mix::{self, Mix};
+use crate::clients::target::Target;
 use crate::duration;
-use crate::mix::{self, Mix};
-use crate::target::Target;
+
+/// The variables that give each local pod its name and its addresses.
+const POD_VARIABLES: [&str; 4] = ["APP_HOST", "APP_PORT", "APP_ADMIN_PORT", "APP_POD_NAME"];
 
 /// Load-tests a rolling update with clients that forgive nothing.
 ///
@@ -29,15 +32,23 @@ pub(crate) enum Command {
     Drive(Drive),
     /// Serve one of the naive sequences that `local --compare` measures
     #[command(hide = true)]
-    Naive { mode: Mode },
+    Naive {
+        mode: Mode,
+        /// Where the endless response is; every other path has a short one
+        #[arg(value_parser = path)]
+        stream: String,
+    },
 }
 
 /// `rollout local`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Local {
-    /// The service's executable [default: `landfall` beside this executable]
+    /// The service's executable, such as target/release/orders
     #[arg(long, value_name = "PATH")]
-    pub(crate) binary: Option<PathBuf>,
+    pub(crate) binary: PathBuf,
+    /// A variable of every pod, unscaled; it wins over the timings (may be repeated)
+    #[arg(long = "env", value_parser = variable, value_name = "NAME=VALUE")]
+    pub(crate) environment: Vec<(String, String)>,
     /// Take the timings of this overlay: a directory for `kubectl kustomize`, or a rendered file
     #[arg(long, value_name = "PATH")]
     pub(crate) overlay: Option<PathBuf>,
@@ -50,7 +61,7 @@ pub(crate) struct Local {
     /// Pods that should be ready [default: the overlay's, or 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) replicas: Option<u32>,
-    /// The longest that the balancer takes to hear of an endpoint; each time is drawn from 0 to this (scaled)
+    /// The longest delay before the balancer sees a change of an endpoint; each is drawn from 0 to this (scaled)
     #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) lag: Duration,
     /// Load before, between and after the rollouts (scaled)
@@ -80,7 +91,7 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     #[arg(long, short)]
     pub(crate) deployment: String,
-    /// Where the service answers from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
+    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
     /// Not a port-forward: that is tied to one pod and hides the loss
     #[arg(long)]
     pub(crate) url: String,
@@ -106,7 +117,7 @@ pub(crate) struct Cluster {
 /// `rollout drive`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Drive {
-    /// Where the service answers, as http://HOST:PORT: a balancer in front of what is replaced
+    /// The service's URL, as http://HOST:PORT: a balancer in front of what is replaced
     #[arg(long)]
     pub(crate) url: String,
     /// Load before the command, and after it
@@ -126,32 +137,32 @@ pub(crate) struct Drive {
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Load {
     /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
-    /// kinds: busy, idle, fresh, h2, post, stream
+    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
     #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
     pub(crate) clients: Mix,
     /// Streams at once on each HTTP/2 connection
     #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) h2_streams: u32,
-    /// What busy, idle, fresh and h2 ask for
+    /// What every kind but post and stream gets
     #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
-    pub(crate) get_path: String,
+    pub(crate) path: String,
     /// Where post posts
     #[arg(long, default_value = "/greetings", value_parser = path, value_name = "PATH")]
-    pub(crate) post_path: String,
+    pub(crate) post: String,
     /// What post posts, as application/json
-    #[arg(long, default_value = r#"{"name": "Ada"}"#, value_name = "JSON")]
+    #[arg(long, default_value = r#"{"name": "Ada"}"#, value_parser = json, value_name = "JSON")]
     pub(crate) post_body: String,
-    /// The endless answer that stream reads
+    /// What stream gets: an endless response, such as server-sent events
     #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
-    pub(crate) stream_path: String,
+    pub(crate) stream: String,
     /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
     #[arg(long = "header", value_parser = header, value_name = "HEADER")]
     pub(crate) headers: Vec<(String, String)>,
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) connect_timeout: Duration,
-    /// For an answer, and for each part of an endless one
+    /// For a response, and for each part of a stream
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "TIME")]
-    pub(crate) answer_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     /// Write everything to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -160,7 +171,7 @@ pub(crate) struct Load {
     pub(crate) chart: Option<PathBuf>,
 }
 
-/// What a service does when it is asked to end.
+/// What a service does on SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sequence {
     None,
@@ -181,19 +192,19 @@ pub(crate) enum Mode {
 }
 
 impl Load {
-    /// The requests to send; where to is still to be said.
+    /// The requests to send; where to is set by [`Target::aim`].
     pub(crate) fn target(&self) -> Target {
         Target {
             addresses: Vec::new(),
             authority: String::new(),
             base: String::new(),
-            get_path: self.get_path.clone(),
-            post_path: self.post_path.clone(),
+            path: self.path.clone(),
+            post: self.post.clone(),
             post_body: self.post_body.clone(),
-            stream_path: self.stream_path.clone(),
+            stream: self.stream.clone(),
             headers: self.headers.clone(),
             connect_timeout: self.connect_timeout,
-            answer_timeout: self.answer_timeout,
+            response_timeout: self.response_timeout,
         }
     }
 }
@@ -219,6 +230,26 @@ fn pause(text: &str) -> Result<(Duration, Duration), String> {
         return Err("the longer pause stands first".into());
     }
     Ok((min, max))
+}
+
+fn json(text: &str) -> Result<String, String> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(text.to_string()),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a variable is written NAME=VALUE")?;
+    let mut letters = name.chars();
+    let starts = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    if !starts || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+        return Err(format!("`{name}` is not a variable's name: letters, digits and _, no digit first"));
+    }
+    if POD_VARIABLES.contains(&name) {
+        return Err(format!("{name} is each pod's own, and set by this tool"));
+    }
+    Ok((name.to_string(), value.to_string()))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -247,5 +278,15 @@ mod tests {
         assert!(path("/a?b=c").is_ok());
         assert!(path("a").is_err());
         assert!(path("/a b").is_err());
+    }
+
+    #[test]
+    fn variables_have_a_name_that_is_not_the_pods_own() {
+        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
+        assert_eq!(variable("APP_X=a=b"), pair("APP_X", "a=b"));
+        assert_eq!(variable("EMPTY="), pair("EMPTY", ""));
+        for malformed in ["APP_X", "=x", "1A=x", "A B=x", "A-B=x", "APP_PORT=1", "APP_POD_NAME=x"] {
+            assert!(variable(malformed).is_err(), "{malformed}");
+        }
     }
 }

@@ -7,12 +7,13 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::args::Drive;
-use crate::clients::Context;
+use crate::clients::client::Context;
+use crate::clients::preflight;
 use crate::interrupt::Interrupt;
-use crate::preflight;
-use crate::progress::Progress;
-use crate::recorder::Recorder;
-use crate::report::{Report, Setting, Verdict};
+use crate::record::recorder::Recorder;
+use crate::report::progress::Progress;
+use crate::report::publish::publish;
+use crate::report::summary::{Report, Setting, Verdict};
 use crate::session::under_load;
 use crate::unable::{OrUnable, Unable};
 
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     interrupt.or(ready).await?;
 
     let recorder = Arc::new(Recorder::start());
-    let context = Context { target: Arc::new(target), recorder: recorder.clone(), fates: None };
+    let context = Context { target: Arc::new(target), recorder: recorder.clone(), connections: None };
     let name = args.command.join(" ");
     let progress = Progress::show(&args.url, recorder, || "pods unseen".to_string());
     let script = async {
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     drop(progress);
     let setting = Setting { name, rollouts: 1, chaos: false, scale: 1.0, timings: None };
     let report = Report::new(setting, session, Vec::new());
-    report.publish(&args.load)?;
+    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
     Ok(report.verdict())
 }
 

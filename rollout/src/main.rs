@@ -1,41 +1,21 @@
 //! rollout: load-tests a rolling update, and fails on the first lost request.
 //!
-//! - `args` is the command line, `timings` what the manifests say
-//! - `local` replaces real processes: `deployment` decides, `pod` carries out, `balancer` lags
-//! - `compare` runs `local` once per sequence, the `naive` servers among them; `chaos` disturbs it
-//! - `cluster` restarts a Deployment with `kubectl` and drives its URL; `drive` does so around any command
-//! - `clients` send, forgiving nothing; `recorder` counts each `outcome`
-//! - `report` prints the table and the JSON, `chart` draws, `progress` shows the run as it goes
+//! - `args` is the command line
+//! - `local` replaces real processes on this machine, `cluster` a Deployment's pods, `drive` whatever a command replaces;
+//!   each is a script that a `session` runs under load
+//! - `clients` send, `record` keeps what they saw, `report` says it
+//! - `duration`, `interrupt` and `unable` are what all of them need
 
 mod args;
-mod balancer;
-mod chaos;
-mod chart;
 mod clients;
 mod cluster;
-mod compare;
-mod deployment;
 mod drive;
 mod duration;
-mod http1;
 mod interrupt;
-mod kubectl;
 mod local;
-mod mix;
-mod naive;
-mod outcome;
-mod pod;
-mod pods;
-mod preflight;
-mod process;
-mod progress;
-mod recorder;
+mod record;
 mod report;
-mod rolling;
 mod session;
-mod table;
-mod target;
-mod timings;
 mod unable;
 
 use std::process::ExitCode;
@@ -56,13 +36,13 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(args: Args) -> Result<report::Verdict, Unable> {
+async fn run(args: Args) -> Result<report::summary::Verdict, Unable> {
     let interrupt = interrupt::listen()?;
     match args.command {
-        Command::Local(local) if local.compare => compare::run(local, interrupt).await,
-        Command::Local(local) => local::run(local, interrupt).await,
-        Command::Cluster(cluster) => cluster::run(cluster, interrupt).await,
+        Command::Local(local) if local.compare => local::compare::run(local, interrupt).await,
+        Command::Local(local) => local::run::run(local, interrupt).await,
+        Command::Cluster(cluster) => cluster::run::run(cluster, interrupt).await,
         Command::Drive(drive) => drive::run(drive, interrupt).await,
-        Command::Naive { mode } => naive::serve(mode).await,
+        Command::Naive { mode, stream } => local::naive::serve(mode, &stream).await,
     }
 }

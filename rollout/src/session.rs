@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::args;
-use crate::clients::{Context, Load};
+use crate::clients::{client::Context, load::Load};
 use crate::interrupt::Interrupt;
-use crate::recorder::Seen;
+use crate::record::recorder::Observations;
 use crate::unable::Unable;
 
 /// What was seen while the script ran.
 pub(crate) struct Session {
-    pub(crate) seen: Seen,
+    pub(crate) observed: Observations,
     pub(crate) loaded: Duration,
     pub(crate) ending: Ending,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Ending {
     Failed(Unable),
 }
 
-/// Runs the clients for as long as the script takes, or until somebody asks to end.
+/// Runs the clients for as long as the script takes, or until it is interrupted.
 pub(crate) async fn under_load(
     load: &args::Load,
     idle: (Duration, Duration),
@@ -38,13 +38,13 @@ pub(crate) async fn under_load(
             Ok(()) => Ending::Finished,
             Err(unable) => Ending::Failed(unable),
         },
-        () = interrupt.asked() => Ending::Interrupted,
+        () = interrupt.interrupted() => Ending::Interrupted,
     };
     let loaded = recorder.elapsed() - began;
     if matches!(ending, Ending::Finished) {
         clients.stop().await?;
     }
     // Before anything is ended by force: what that breaks is not the servers' doing.
-    let seen = recorder.seen();
-    Ok(Session { seen, loaded, ending })
+    let observed = recorder.observations();
+    Ok(Session { observed, loaded, ending })
 }

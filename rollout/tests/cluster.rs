@@ -3,11 +3,10 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use common::{ROLLOUT, code, err, eventually, json, out, scratch};
+use common::{ROLLOUT, Service, code, err, json, out, scratch};
 
 /// Puts a kubectl that runs this script into a directory of its own.
 fn kubectl(name: &str, script: &str) -> PathBuf {
@@ -19,7 +18,7 @@ fn kubectl(name: &str, script: &str) -> PathBuf {
 
 fn cluster(tools: &Path, url: &str, arguments: &[&str]) -> Output {
     Command::new(ROLLOUT)
-        .args(["cluster", "--namespace", "shop", "--deployment", "landfall", "--url", url])
+        .args(["cluster", "--namespace", "shop", "--deployment", "orders", "--url", url])
         .args(arguments)
         .env("PATH", format!("{}:/usr/bin:/bin", tools.display()))
         .output()
@@ -34,14 +33,14 @@ fn refused(name: &str, script: &str, because: &str) {
 }
 
 const DEPLOYMENT: &str =
-    r#"{"spec": {"selector": {"matchLabels": {"app": "landfall"}}}, "status": {"readyReplicas": 1}}"#;
+    r#"{"spec": {"selector": {"matchLabels": {"app": "orders"}}}, "status": {"readyReplicas": 1}}"#;
 
 #[test]
 fn no_kubectl() {
     let empty = scratch("no-kubectl");
     std::fs::create_dir_all(&empty).unwrap();
     let run = Command::new(ROLLOUT)
-        .args(["cluster", "--deployment", "landfall", "--url", "http://127.0.0.1:1"])
+        .args(["cluster", "--deployment", "orders", "--url", "http://127.0.0.1:1"])
         .env("PATH", empty)
         .output()
         .unwrap();
@@ -53,21 +52,21 @@ fn no_kubectl() {
 fn no_cluster() {
     let said =
         "The connection to the server localhost:8080 was refused - did you specify the right host or port?";
-    refused("no-cluster", &format!("echo '{said}' >&2; exit 1"), "no cluster answers");
+    refused("no-cluster", &format!("echo '{said}' >&2; exit 1"), "no cluster responds");
 }
 
 #[test]
 fn no_such_deployment() {
-    let said = r#"Error from server (NotFound): deployments.apps "landfall" not found"#;
+    let said = r#"Error from server (NotFound): deployments.apps "orders" not found"#;
     refused("no-deployment", &format!("echo '{said}' >&2; exit 1"), "no such thing in namespace shop");
 }
 
 #[test]
 fn no_rights() {
-    let said = r#"Error from server (Forbidden): deployments.apps "landfall" is forbidden"#;
+    let said = r#"Error from server (Forbidden): deployments.apps "orders" is forbidden"#;
     refused("forbidden", &format!("echo '{said}' >&2; exit 1"), "rights missing");
     let script = format!("case \"$*\" in *can-i*patch*) echo no; exit 1;; *get*) echo '{DEPLOYMENT}';; esac");
-    refused("no-patch", &script, "may not patch deployments.apps/landfall in namespace shop");
+    refused("no-patch", &script, "may not patch deployments.apps/orders in namespace shop");
 }
 
 #[test]
@@ -93,8 +92,8 @@ fn no_tls() {
 }
 
 #[test]
-fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
-    let service = Service::start();
+fn a_whole_run_waits_for_the_old_pod_and_reports_its_history() {
+    let service = Service::naive();
     let pod = |event: &str, name: &str, deleted: &str| {
         format!(
             r#"{{"type": "{event}", "object": {{"metadata": {{"name": "{name}"{deleted}}},
@@ -116,7 +115,7 @@ fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
         *restart*) touch '{restarted}';;
         *status*) ;;
         *slices*watch*) echo '{in_it}'; wait_for_restart; sleep 0.3; echo '{out_of_it}'; exec sleep 60;;
-        *watch*) echo '{old}'; wait_for_restart; echo '{new}'; echo '{leaving}'; sleep 1; echo '{gone}'; exec sleep 60;;
+        *watch*) echo '{old}'; wait_for_restart; echo '{new}'; echo '{draining}'; sleep 1; echo '{gone}'; exec sleep 60;;
         *get*deployment*) echo '{DEPLOYMENT}';;
         esac",
         restarted = restarted.display(),
@@ -124,14 +123,14 @@ fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
         out_of_it = slice("false"),
         old = pod("ADDED", "old", ""),
         new = pod("ADDED", "new", ""),
-        leaving = pod("MODIFIED", "old", deleted),
+        draining = pod("MODIFIED", "old", deleted),
         gone = pod("DELETED", "old", deleted),
     );
     let file = scratch("cluster.json");
     let tools = kubectl("whole-run", &script);
     let run = cluster(
         &tools,
-        &service.url,
+        &service.url(),
         &["--rollouts", "1", "--pause", "500ms", "--idle", "100ms-300ms", "--clients", "busy=4,idle=4,h2=1"]
             .into_iter()
             .chain(["--json", file.to_str().unwrap()])
@@ -145,36 +144,4 @@ fn a_whole_run_waits_for_the_old_pod_and_tells_its_story() {
     let between = |from: &str, to: &str| old[to].as_f64().unwrap() - old[from].as_f64().unwrap();
     assert!(between("terminating", "left_endpoints") > 0.1, "{old:#}");
     assert!(between("terminating", "gone") > 0.8, "{old:#}");
-}
-
-/// A service to drive: the naive one, which does well while nobody ends it.
-struct Service {
-    process: Child,
-    url: String,
-}
-
-impl Service {
-    fn start() -> Self {
-        let [port, admin] = [free_port(), free_port()];
-        let process = Command::new(ROLLOUT)
-            .args(["naive", "none"])
-            .env("APP_PORT", port.to_string())
-            .env("APP_ADMIN_PORT", admin.to_string())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the service answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { process, url: format!("http://127.0.0.1:{port}") }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{code, err, json, local, out, scratch};
+use common::{FEW, code, err, json, local, out, scratch};
 
 #[test]
 fn naive_sequences_lose_and_landfall_does_not() {
     let file = scratch("compare.json");
-    let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1"])
+    let mix = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,post=6,stream=8";
+    let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1", "--clients", mix])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
         .unwrap();
@@ -25,7 +26,7 @@ fn naive_sequences_lose_and_landfall_does_not() {
         assert!(lost(naive, "busy") > 0, "{naive} loses no busy request:\n{}", out(&run));
         assert!(lost(naive, "idle") > 0, "{naive} loses no idle request:\n{}", out(&run));
     }
-    // Told to leave, busy clients leave; who was idle all the while is not told.
+    // `Connection: close` moves busy clients in time; a client that was idle all the while never got it.
     assert!(lost("close", "busy") < lost("flag", "busy"));
     assert!(lost("close", "idle") > 0, "close loses no idle request:\n{}", out(&run));
     assert_eq!(lost("landfall", "all"), 0, "{}", out(&run));
@@ -36,5 +37,30 @@ fn a_sequence_that_loses_ends_with_1_and_says_which_request() {
     let run = local(&["--compare", "--modes", "flag", "--rollouts", "1", "--scale", "0.1"]).output().unwrap();
     assert_eq!(code(&run), 1, "{}{}", out(&run), err(&run));
     let lost = "busy: the connection was closed (its connection had answered ";
-    assert!(out(&run).contains(lost) && out(&run).contains("asked to end"), "{}", out(&run));
+    assert!(out(&run).contains(lost) && out(&run).contains("terminating for"), "{}", out(&run));
+}
+
+#[test]
+fn the_naive_servers_have_whatever_paths_the_service_has() {
+    let file = scratch("paths.json");
+    let run =
+        local(&["--compare", "--modes", "close", "--rollouts", "0", "--scale", "0.1", "--clients", FEW])
+            .args([
+                "--path",
+                "/orders?page=1",
+                "--post",
+                "/orders",
+                "--post-body",
+                "[1]",
+                "--stream",
+                "/orders/feed?from=1",
+            ])
+            .args(["--json".as_ref(), file.as_os_str()])
+            .output()
+            .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let clients = &json(&file)[0]["clients"];
+    assert!(clients["post"]["ok"].as_u64().unwrap() > 0, "{clients:#}");
+    // An endless response is still the first one at the end of the run.
+    assert_eq!(clients["stream"]["ok"], 4, "{clients:#}");
 }

@@ -4,13 +4,13 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use common::{FEW, eventually, local};
+use common::{FEW, eventually, is_alive, local, signal, stat};
 
 #[test]
 fn ctrl_c_in_the_middle_prints_what_there_is_and_leaves_nothing() {
-    for signal in ["INT", "TERM"] {
+    for name in ["INT", "TERM"] {
         let mut run = start(&["--rollouts", "100", "--scale", "0.1", "--clients", FEW]);
         let mut said = String::new();
         let mut progress = BufReader::new(run.stderr.take().unwrap());
@@ -20,7 +20,7 @@ fn ctrl_c_in_the_middle_prints_what_there_is_and_leaves_nothing() {
         }
         let children = children(run.id());
         assert!(children.len() >= 3, "{children:?}");
-        send(signal, run.id());
+        signal(name, run.id());
         let mut table = String::new();
         run.stdout.take().unwrap().read_to_string(&mut table).unwrap();
         assert_eq!(run.wait().unwrap().code(), Some(2), "{table}");
@@ -41,7 +41,7 @@ fn ctrl_c_before_the_load_leaves_nothing_either() {
     let id = run.id();
     eventually("three processes", || children(id).len() == 3);
     let children = children(id);
-    send("INT", id);
+    signal("INT", id);
     assert_eq!(run.wait().unwrap().code(), Some(2));
     for child in children {
         eventually("no process is left behind", || !is_alive(child));
@@ -52,25 +52,8 @@ fn start(arguments: &[&str]) -> Child {
     local(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn send(signal: &str, process: u32) {
-    let sent = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status().unwrap();
-    assert!(sent.success());
-}
-
-/// The state and the parent of a process, from the kernel.
-fn stat(process: u32) -> Option<(String, u32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    Some((fields.next()?.to_string(), fields.next()?.parse().ok()?))
-}
-
 fn children(of: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter(|id| stat(*id).is_some_and(|(_, parent)| parent == of)).collect()
-}
-
-fn is_alive(process: u32) -> bool {
-    // Whoever adopts it may not have reaped it yet.
-    stat(process).is_some_and(|(state, _)| state != "Z")
 }

@@ -1,14 +1,17 @@
-//! `rollout local` against the service: nothing is lost, with a rollout and without.
+//! `rollout local` against the sample service: nothing is lost, with a rollout and without.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
-use common::{FEW, code, err, json, local, out, scratch};
+use std::process::Command;
+
+use common::{FEW, ROLLOUT, code, err, json, local, out, sample, scratch, script};
 
 #[test]
 fn the_control_run_loses_nothing_and_counts_every_kind() {
     let file = scratch("control.json");
-    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", FEW])
+    let every_kind = format!("{FEW},h2-blocking=6");
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", &every_kind])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
         .unwrap();
@@ -16,7 +19,7 @@ fn the_control_run_loses_nothing_and_counts_every_kind() {
     let report = json(&file);
     assert_eq!(report["all"]["lost"], 0);
     assert_eq!(report["finished"], true);
-    for kind in ["busy", "idle", "fresh", "h2", "post", "stream"] {
+    for kind in ["busy", "idle", "fresh", "h2", "h2-idle", "h2-blocking", "post", "stream"] {
         let requests = report["clients"][kind]["requests"].as_u64().unwrap();
         assert!(requests > 0, "{kind} sent nothing");
         assert_eq!(report["clients"][kind]["ok"].as_u64().unwrap(), requests, "{kind}");
@@ -43,6 +46,7 @@ fn rollouts_lose_nothing_and_replace_every_pod() {
     let svg = std::fs::read_to_string(chart).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    assert!(svg.contains(">h2-idle</text>"), "a kind of client has no row");
 }
 
 #[test]
@@ -68,4 +72,31 @@ fn a_rate_is_kept() {
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
     let rate = json(&file)["requests_per_second"].as_f64().unwrap();
     assert!((170.0..230.0).contains(&rate), "{rate} instead of 200 per second");
+}
+
+#[test]
+fn every_pod_gets_the_variables_and_they_win_over_the_timings() {
+    let (service, seen, file) = (scratch("service.sh"), scratch("variables"), scratch("variables.json"));
+    let sample = sample();
+    script(&service, &format!("echo $APP_DRAIN_DELAY $REGION >> '{}'; exec '{sample}'", seen.display()));
+    let run = Command::new(ROLLOUT)
+        .args(["local", "--binary", service.to_str().unwrap(), "--rollouts", "0", "--scale", "0.1"])
+        .args(["--clients", "busy=1", "--env", "REGION=a b=c", "--env", "APP_DRAIN_DELAY=700ms"])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), "700ms a b=c\n".repeat(3));
+    let report = json(&file);
+    assert_eq!(report["timings"]["drain_delay"], "700ms");
+    assert_eq!(report["name"], service.file_name().unwrap().to_str().unwrap());
+}
+
+#[test]
+fn a_mix_without_post_and_stream_needs_neither_path() {
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--clients", "busy=1,h2=1"])
+        .args(["--post", "/nowhere", "--stream", "/nowhere"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
 }

@@ -1,9 +1,9 @@
 //! Takes the variables in one by one, and keeps everything that is wrong with them.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, fs, net::IpAddr};
+use std::{collections::BTreeMap, ffi::OsString, fmt, net::IpAddr};
 
 use super::{
-    Config, ConfigError, ConfigErrors, PREFIX, Variable, Variables,
+    Config, ConfigError, ConfigErrors, PREFIX, Variable, Variables, file,
     variable::{name, shown},
 };
 
@@ -135,17 +135,25 @@ impl<V: Variables> Reader<V> {
             return self.errors.push(ConfigError { variable: name, expected, found: None });
         }
         let path = value.to_string_lossy().into_owned();
-        match fs::read_to_string(&path) {
+        match file::read(&path) {
             Ok(text) => {
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 let text = text.strip_suffix('\r').unwrap_or(text).to_owned();
                 self.accept(variable, name, Ok(text), Source::File(path));
             }
-            Err(error) => self.errors.push(ConfigError {
-                variable: name,
-                expected: "the path of a readable file".to_owned(),
-                found: Some(format!("{path:?}: {error}")),
-            }),
+            Err(error) => {
+                self.errors.push(ConfigError {
+                    variable: name,
+                    expected: "the path of a readable file, a regular one of 64 KiB at most".to_owned(),
+                    // A secret that was put here itself must not be shown.
+                    found: Some(if variable.secret {
+                        error.to_string()
+                    } else {
+                        format!("{path:?}: {error}")
+                    }),
+                });
+                self.sources.insert(variable.field, Source::File(path));
+            }
         }
     }
 
@@ -158,12 +166,12 @@ impl<V: Variables> Reader<V> {
     ) {
         self.sources.insert(variable.field, source);
         match value {
-            Ok(value) if !value.is_empty() && (variable.accepts)(&value) => {
+            Ok(value) if !value.is_empty() && variable.takes(&value) => {
                 self.values.insert(variable.field, value);
             }
             rejected => self.errors.push(ConfigError {
                 variable: name,
-                expected: variable.expects.to_owned(),
+                expected: variable.expected(),
                 found: match rejected {
                     _ if variable.secret => None,
                     Ok(value) => Some(format!("{:?}", shorten(&value))),
@@ -173,13 +181,19 @@ impl<V: Variables> Reader<V> {
         }
     }
 
-    /// What has no default has to be there, be it wrong.
+    /// What has no default has to be there, be it wrong; and each variable has one meaning.
     fn require(&mut self) {
+        for variable in V::LIST {
+            if Config::LIST.iter().any(|engines| engines.field == variable.field) {
+                let expected = "a name that the engine does not use; the service declares it too".to_owned();
+                self.errors.push(ConfigError { variable: variable.name(), expected, found: None });
+            }
+        }
         for variable in list::<V>().filter(|variable| variable.required) {
             if !self.sources.contains_key(variable.field) {
                 self.errors.push(ConfigError {
                     variable: name(variable.field),
-                    expected: format!("{}; it has no default", variable.expects),
+                    expected: format!("{}; it has no default", variable.expected()),
                     found: Some("nothing".to_owned()),
                 });
             }

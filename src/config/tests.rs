@@ -11,6 +11,10 @@ crate::variables! {
         page_size: u16 = 20, "a whole number, 0 to 65535";
         /// How many a page may have at most.
         largest_page: u16 = 100, "a whole number, 0 to 65535";
+        /// How long an item is kept.
+        retention: HumanDuration = HumanDuration::secs(90), "a duration", within(HumanDuration::secs(1), HumanDuration::hours(2));
+        /// How long it may take.
+        patience: HumanDuration = HumanDuration::secs(1), "a duration";
         /// A note.
         note: Option<String> = None, "text, not empty";
     }
@@ -66,7 +70,7 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(loaded.config.drain_delay.0, Duration::from_secs(5));
     assert_eq!(loaded.config.drain_timeout.0, Duration::from_secs(20));
     assert_eq!(loaded.config.idle_timeout.0, Duration::from_secs(75));
-    assert_eq!(loaded.config.body_limit, 1024 * 1024);
+    assert_eq!(loaded.config.body_limit, 64 * 1024);
     assert_eq!(loaded.variables.page_size, 20);
     assert!(loaded.effective().filter(|(_, _, source)| *source != Source::Default).count() == 1);
 }
@@ -96,14 +100,48 @@ fn each_bad_value_is_named_with_what_was_expected_and_found() {
         ("APP_ACCESS_LOG", "some"),
         ("APP_DRAIN_DELAY", "5"),
         ("APP_DRAIN_TIMEOUT", "soon"),
+        ("APP_DRAIN_DELAY", "18446744073709551615s"),
+        ("APP_TERMINATION_GRACE_PERIOD", "97h"),
+        ("APP_IDLE_TIMEOUT", "0s"),
+        ("APP_HEARTBEAT_LIMIT", "1ms"),
         ("APP_BODY_LIMIT", "1MiB"),
         ("APP_MAX_CONNECTIONS", "0"),
         ("APP_MAX_IN_FLIGHT", ""),
         ("APP_POD_NAME", ""),
     ] {
-        let expects = list::<Own>().find(|variable| variable.name() == name).unwrap().expects;
+        let expects = list::<Own>().find(|variable| variable.name() == name).unwrap().expected();
         assert_eq!(errors(&[(name, value)]), [format!("{name}: expected {expects}; found {value:?}")]);
     }
+}
+
+#[test]
+fn every_duration_has_bounds_and_they_are_told() {
+    for variable in Config::LIST.iter().filter(|variable| variable.expects == DURATION) {
+        let (shortest, longest) = variable.bounds.unwrap();
+        for (value, is_within) in [
+            (shortest.0, true),
+            (longest.0, true),
+            (longest.0 + Duration::from_nanos(1), false),
+            (shortest.0.saturating_sub(Duration::from_nanos(1)), shortest.0.is_zero()),
+        ] {
+            let text = humantime::format_duration(value).to_string();
+            assert_eq!(variable.takes(&text), is_within, "{}={text}", variable.name());
+        }
+        let told = format!(", {shortest} to {longest}");
+        assert!(variable.expected().ends_with(&told), "{}", variable.expected());
+    }
+    assert_eq!(Config::LIST.iter().filter(|variable| variable.bounds.is_some()).count(), 11);
+}
+
+#[test]
+fn a_service_gives_its_durations_bounds_too_and_without_them_a_year_is_the_longest() {
+    for bad in ["999ms", "2h 1ns"] {
+        let expected = format!("APP_RETENTION: expected a duration, 1s to 2h; found {bad:?}");
+        assert_eq!(errors(&[("APP_RETENTION", bad)]), [expected]);
+    }
+    assert!(load(&[("APP_RETENTION", "1s")]).is_ok());
+    assert!(load(&[("APP_PATIENCE", "365days")]).is_ok());
+    assert_eq!(errors(&[("APP_PATIENCE", "366days")]).len(), 1);
 }
 
 #[test]
@@ -138,7 +176,6 @@ fn values_that_contradict_each_other_are_faults() {
         (&[("APP_DRAIN_TIMEOUT", "9s")], "APP_REQUEST_TIMEOUT"),
         (&[("APP_ADMIN_PORT", "8080")], "APP_ADMIN_PORT"),
         (&[("APP_TERMINATION_GRACE_PERIOD", "27s")], "APP_TERMINATION_GRACE_PERIOD"),
-        (&[("APP_IDLE_TIMEOUT", "0s")], "APP_IDLE_TIMEOUT"),
     ] {
         let found = errors(vars);
         assert!(found.len() == 1 && found[0].starts_with(variable), "{vars:?}: {found:?}");
@@ -187,14 +224,40 @@ fn a_file_gives_a_value_without_its_last_line_break() {
     assert_eq!(loaded.config.drain_delay.0, Duration::from_secs(9));
 }
 
+const FILE: &str = "expected the path of a readable file, a regular one of 64 KiB at most; found";
+
+#[test]
+fn a_file_that_is_large_or_not_regular_is_a_fault() {
+    let largest = File::with(&[b'x'; 64 * 1024]);
+    assert!(load(&[("APP_NOTE_FILE", largest.path())]).is_ok());
+    let sparse = File::with(b"");
+    std::fs::File::options().write(true).open(&sparse.0).unwrap().set_len(300 << 20).unwrap();
+    for (path, reason) in [
+        (sparse.path(), "it is larger than 64 KiB"),
+        ("/dev/zero", "it is no regular file"),
+        ("/tmp", "it is no regular file"),
+    ] {
+        assert_eq!(errors(&[("APP_NOTE_FILE", path)]), [format!("APP_NOTE_FILE: {FILE} {path:?}: {reason}")]);
+    }
+}
+
+#[test]
+fn a_secret_that_was_taken_for_a_path_is_shown_nowhere() {
+    for (secret, reason) in [
+        ("hunter2", "No such file or directory (os error 2)"),
+        ("hunter2\0", "file name contained an unexpected NUL byte"),
+        (&"hunter2".repeat(1000), "File name too long (os error 36)"),
+    ] {
+        let found = errors(&[("APP_DATABASE_URL_FILE", secret)]);
+        assert_eq!(found, [format!("APP_DATABASE_URL_FILE: {FILE} {reason}")]);
+    }
+}
+
 #[test]
 fn a_file_that_is_missing_empty_or_not_alone_is_a_fault() {
-    let missing = errors(&[("APP_DATABASE_URL_FILE", "/nowhere/token")]);
-    assert!(
-        missing[0].starts_with("APP_DATABASE_URL_FILE: expected the path of a readable file"),
-        "{missing:?}"
-    );
-    assert!(missing[0].contains("/nowhere/token"), "{missing:?}");
+    let missing = errors(&[("APP_NOTE_FILE", "/nowhere/note")]);
+    let reason = "\"/nowhere/note\": No such file or directory (os error 2)";
+    assert_eq!(missing, [format!("APP_NOTE_FILE: {FILE} {reason}")]);
     let empty = File::with(b"\n");
     let found = errors(&[("APP_DATABASE_URL_FILE", empty.path())]);
     assert_eq!(found, ["APP_DATABASE_URL_FILE: expected a URL that begins with postgres://"]);
@@ -288,7 +351,8 @@ fn the_table_says_what_is_required() {
     let rows: Vec<_> = Own::LIST.iter().map(Variable::row).collect();
     assert_eq!(rows[0], "| `APP_DATABASE_URL` | required | Where the items are kept. |");
     assert_eq!(rows[1], "| `APP_PAGE_SIZE` | `20` | How many items a page has. |");
-    assert_eq!(rows[3], "| `APP_NOTE` | – | A note. |");
+    assert_eq!(rows[3], "| `APP_RETENTION` | `90s` | How long an item is kept. 1s to 2h. |");
+    assert_eq!(rows[5], "| `APP_NOTE` | – | A note. |");
 }
 
 #[test]
@@ -303,4 +367,19 @@ fn a_row_that_the_docs_lack_is_named() {
 fn a_row_of_a_variable_that_is_gone_is_named() {
     let rows = Own::LIST.iter().map(Variable::row).chain(["| `APP_GONE` | – | Was here. |".to_owned()]);
     crate::testing::assert_documented::<Own>(&rows.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_service_cannot_declare_a_variable_of_the_engines() {
+    crate::variables! {
+        struct Clashing {
+            /// A door.
+            port: String, "a door";
+        }
+    }
+    let errors = LoadedConfig::<Clashing>::from_vars([("APP_PORT".into(), "8080".into())]).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "APP_PORT: expected a name that the engine does not use; the service declares it too"
+    );
 }

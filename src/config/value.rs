@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration written as people write it: `10s`, `500ms`, `1m 30s`.
+/// A duration written as people write it: `10s`, `500ms`, `1m 30s`; a year at most, so that it can be added to a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
@@ -14,12 +14,23 @@ impl HumanDuration {
     pub const fn secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
+
+    /// So many milliseconds.
+    pub const fn millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
+    /// So many hours.
+    pub const fn hours(hours: u32) -> Self {
+        Self(Duration::from_secs(hours as u64 * 3600))
+    }
 }
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.subsec_nanos() {
-            0 => write!(f, "{}s", self.0.as_secs()),
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (seconds @ 1.., 0) if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
+            (seconds, 0) => write!(f, "{seconds}s"),
             _ => humantime::format_duration(self.0).fmt(f),
         }
     }
@@ -34,7 +45,11 @@ impl fmt::Debug for HumanDuration {
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+        let duration = humantime::parse_duration(&text).map_err(serde::de::Error::custom)?;
+        if duration > Self::hours(365 * 24).0 {
+            return Err(serde::de::Error::custom("longer than a year"));
+        }
+        Ok(Self(duration))
     }
 }
 

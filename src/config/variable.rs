@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Config, ConfigErrors};
+use super::{Config, ConfigErrors, HumanDuration};
 
 /// What every variable's name begins with.
 pub const PREFIX: &str = "APP_";
@@ -16,8 +16,10 @@ pub struct Variable {
     pub field: &'static str,
     /// What it sets, in a sentence.
     pub meaning: &'static str,
-    /// What a value has to look like.
+    /// What a value has to look like, but for its bounds.
     pub expects: &'static str,
+    /// The shortest and the longest that a duration may be.
+    pub bounds: Option<(HumanDuration, HumanDuration)>,
     /// Whether its value is never shown.
     pub secret: bool,
     /// Whether the start fails without it.
@@ -34,6 +36,32 @@ impl Variable {
         name(self.field)
     }
 
+    /// What a value has to look like.
+    pub fn expected(&self) -> String {
+        match self.bounds {
+            Some((shortest, longest)) => format!("{}, {shortest} to {longest}", self.expects),
+            None => self.expects.to_owned(),
+        }
+    }
+
+    /// Whether this is such a value.
+    pub fn takes(&self, text: &str) -> bool {
+        let is_within = |(shortest, longest)| {
+            parse::<HumanDuration>(text).is_some_and(|duration| (shortest..=longest).contains(&duration))
+        };
+        (self.accepts)(text) && self.bounds.is_none_or(is_within)
+    }
+
+    /// The same variable, a duration, with bounds.
+    pub const fn within(self, shortest: HumanDuration, longest: HumanDuration) -> Self {
+        Self { bounds: Some((shortest, longest)), ..self }
+    }
+
+    /// The same variable, whose value is never shown.
+    pub const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
     /// Its row of the table in the docs, in Markdown.
     pub fn row(&self) -> String {
         let default = match (self.default)() {
@@ -41,7 +69,8 @@ impl Variable {
             None if self.required => "required".to_owned(),
             None => "–".to_owned(),
         };
-        format!("| `{}` | {default} | {} |", self.name(), self.meaning)
+        let bounds = self.bounds.map(|(shortest, longest)| format!(" {shortest} to {longest}."));
+        format!("| `{}` | {default} | {}{} |", self.name(), self.meaning, bounds.unwrap_or_default())
     }
 }
 
@@ -74,15 +103,21 @@ impl Variables for () {
 /// Declares a struct of variables that are read from the environment.
 ///
 /// Each line is the variable's meaning, its field and type, its default (without one it is required), what a value
-/// has to look like, and `secret` where it is never to be shown. After the struct may follow
+/// has to look like, and what of [`Variable`]'s is to be said of it: `secret` where it is never to be shown, `within`
+/// for the bounds of a duration. After the struct may follow
 /// [`check`](crate::config::Variables::check), for what holds between variables.
 ///
 /// ```
+/// use landfall::config::HumanDuration;
+///
 /// landfall::variables! {
 ///     /// The variables of this service's own.
 ///     pub struct Variables {
 ///         /// How many items a page has.
 ///         page_size: u16 = 20, "a whole number, 0 to 65535";
+///         /// How long an item is kept.
+///         retention: HumanDuration = HumanDuration::hours(1), "a duration such as 10m",
+///             within(HumanDuration::secs(1), HumanDuration::hours(24));
 ///         /// Where the items are kept.
 ///         database_url: landfall::config::Secret, "a URL that begins with postgres://", secret;
 ///     }
@@ -93,7 +128,8 @@ macro_rules! variables {
     (
         $(#[$outer:meta])*
         $visibility:vis struct $name:ident {
-            $($(#[doc = $doc:literal])+ $field:ident: $kind:ty $(= $default:expr)?, $expects:expr $(, $secret:ident)?;)+
+            $($(#[doc = $doc:literal])+ $field:ident: $kind:ty $(= $default:expr)?, $expects:expr
+                $(, $also:ident $(($($argument:expr),+))?)*;)+
         }
         $($check:tt)*
     ) => {
@@ -109,11 +145,12 @@ macro_rules! variables {
                 field: stringify!($field),
                 meaning: concat!($($doc),+).trim_ascii_start(),
                 expects: $expects,
-                secret: !stringify!($($secret)?).is_empty(),
+                bounds: None,
+                secret: false,
                 required: stringify!($($default)?).is_empty(),
                 default: || $crate::variables!(@shown $kind $(, $default)?),
                 accepts: |text| $crate::config::parse::<$kind>(text).is_some(),
-            }),+];
+            }$(.$also($($($argument),+)?))*),+];
 
             fn from_values(
                 values: &::std::collections::BTreeMap<&'static str, String>,

@@ -6,13 +6,14 @@ use axum::{
     Router,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Serialize;
 
 use super::{Check, Endpoint, Health, Severity};
-use crate::error::Problem;
+use crate::error::{Problem, or_problem};
 
 /// What an endpoint answers.
 pub(super) struct Report {
@@ -101,8 +102,16 @@ pub(crate) fn public_router(health: &Health) -> Router {
         let health = health.clone();
         let handler =
             async move || health.report(endpoint, |_| true).withhold_reasons().respond(false, false);
-        router.route(&format!("/{}", endpoint.name()), get(handler))
+        router.route(&format!("/{}", endpoint.name()), get(handler).layer(map_response(wrong_method)))
     })
+}
+
+/// A probe that fails says why in a form of its own; all other errors are problems.
+async fn wrong_method(response: Response) -> Response {
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => or_problem(response),
+        _ => response,
+    }
 }
 
 /// `/livez`, `/readyz` and `/startupz` in full, and each check under them, for the admin port.
@@ -111,6 +120,7 @@ pub(crate) fn router(health: &Health) -> Router {
         let routes = Router::new()
             .route("/", get(all))
             .route("/{check}", get(one))
+            .layer(map_response(wrong_method))
             .with_state((health.clone(), endpoint));
         router.nest(&format!("/{}", endpoint.name()), routes)
     })

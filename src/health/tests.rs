@@ -1,4 +1,6 @@
-use super::*;
+use tokio::time::sleep;
+
+use super::{hysteresis::Hysteresis, *};
 
 fn after(schedule: Schedule, outcomes: &[bool]) -> bool {
     let mut result = Hysteresis::new(&schedule);

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,7 +12,11 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::{CloseReason, LINGER, Shared};
+use super::{CloseReason, LINGER, Shared, read_ahead::ReadAhead};
+
+/// How long after its request a client closes its side if it only says that it sends no more; who does it later, while
+/// nothing has come yet, has given up.
+const HALF_CLOSE: Duration = Duration::from_millis(500);
 
 /// Kept up to date by the stream and the requests of one connection; each change is an atomic write to memory that
 /// no other connection touches.
@@ -23,14 +27,47 @@ pub(super) struct Activity {
     /// Goes up with everything that gives the peer its time anew.
     turn: AtomicU32,
     used: AtomicBool,
-    reading_head: AtomicBool,
     /// For HTTP/1 alone, where one request comes at a time.
+    read_ahead: ReadAhead,
     body_unread: AtomicBool,
+    response_began: AtomicBool,
+    upgraded: AtomicBool,
+    half_closed: AtomicBool,
+    gone: AtomicBool,
     write_blocked: AtomicBool,
-    /// For HTTP/2 alone.
-    goaway_requested: AtomicBool,
     closing: AtomicBool,
+    /// For HTTP/2 alone.
+    reading_head: AtomicBool,
+    streams_open: AtomicBool,
+    leaving: AtomicU8,
+    stalled: AtomicBool,
 }
+
+/// How far an HTTP/2 connection is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Leaving {
+    /// Not at all.
+    No,
+    /// Its next response is to bring GOAWAY.
+    Draining,
+    /// So it is, but the peer has asked nothing for a while.
+    Quiet,
+    /// The peer is to be sent GOAWAY.
+    GoawayRequested,
+    /// The peer was sent GOAWAY; whatever it opens is still answered.
+    GoawaySent,
+    /// Our side is to be closed.
+    Close,
+}
+
+impl Leaving {
+    const ALL: [Self; 6] =
+        [Self::No, Self::Draining, Self::Quiet, Self::GoawayRequested, Self::GoawaySent, Self::Close];
+}
+
+/// How long a peer that is not told by a response has asked nothing: GOAWAY crosses no request then, or hardly ever.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What the peer is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +78,10 @@ enum Awaiting {
     Read,
     /// Nothing: it is our turn.
     Nothing,
+    /// Nothing, and it sends no more. Whether it still reads, only a write can show.
+    NothingHalfClosed,
+    /// Nothing any more: it has left.
+    NothingGone,
     /// To send the rest of a head.
     Head,
     /// To ask, sooner or later.
@@ -54,19 +95,45 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             used: AtomicBool::new(false),
-            reading_head: AtomicBool::new(false),
+            read_ahead: ReadAhead::default(),
             body_unread: AtomicBool::new(false),
+            response_began: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
+            half_closed: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
-            goaway_requested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            reading_head: AtomicBool::new(false),
+            streams_open: AtomicBool::new(false),
+            leaving: AtomicU8::new(Leaving::No as u8),
+            stalled: AtomicBool::new(false),
         }
     }
 
-    /// Bytes came in; between requests they begin a head.
-    pub(super) fn bytes_read(&self) {
-        if self.in_flight.load(Relaxed) == 0 {
-            self.reading_head.store(true, Relaxed);
+    /// Bytes came in on an HTTP/1 connection.
+    pub(super) fn bytes_read(&self, bytes: &[u8]) {
+        if self.is_body_unread() || self.upgraded.load(Relaxed) {
+            return;
         }
+        if self.in_flight.load(Relaxed) == 0 {
+            self.read_ahead.no_request_waits();
+        }
+        self.read_ahead.bytes_read(bytes);
+    }
+
+    /// Whether hyper reads nothing, so that nobody would notice that the peer leaves.
+    pub(super) fn is_peer_unwatched(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 && !self.is_body_unread() && !self.half_closed.load(Relaxed)
+    }
+
+    /// The peer has closed its side.
+    pub(super) fn half_closed(&self) {
+        self.half_closed.store(true, Relaxed);
+    }
+
+    /// The peer has closed the connection.
+    pub(super) fn gone(&self) {
+        self.gone.store(true, Relaxed);
     }
 
     /// The peer takes no bytes.
@@ -76,21 +143,39 @@ impl Activity {
 
     /// The peer took bytes.
     pub(super) fn bytes_written(&self) {
-        if self.write_blocked.load(Relaxed) {
+        if self.write_blocked.load(Relaxed) || self.half_closed.load(Relaxed) {
             self.write_blocked.store(false, Relaxed);
             self.turn.fetch_add(1, Relaxed);
         }
     }
 
-    /// The peer is to be sent GOAWAY.
-    pub(super) fn request_goaway(&self) {
-        self.goaway_requested.store(true, Relaxed);
-        self.turn.fetch_add(1, Relaxed);
+    /// Frames came or went: whether streams are open now, and whether a head has begun and is not complete.
+    pub(super) fn frames_passed(&self, streams_open: bool, reading_head: bool) {
+        self.streams_open.store(streams_open, Relaxed);
+        self.reading_head.store(reading_head, Relaxed);
     }
 
-    /// Whether the peer is to be sent GOAWAY, or has been.
-    pub(super) fn is_goaway_requested(&self) -> bool {
-        self.goaway_requested.load(Relaxed)
+    /// An HTTP/2 connection goes a step further on its way out.
+    pub(super) fn leave(&self, leaving: Leaving) {
+        self.leaving.store(leaving as u8, Relaxed);
+        if leaving >= Leaving::GoawayRequested {
+            self.turn.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How far it is.
+    pub(super) fn leaving(&self) -> Leaving {
+        Leaving::ALL[usize::from(self.leaving.load(Relaxed))]
+    }
+
+    /// The peer holds us up, and there is no other way than to close the connection.
+    pub(super) fn stalled(&self) {
+        self.stalled.store(true, Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
     }
 
     /// Our side is closed.
@@ -101,13 +186,25 @@ impl Activity {
     pub(super) fn request_began(&self, has_body: bool) {
         self.in_flight.fetch_add(1, Relaxed);
         self.turn.fetch_add(1, Relaxed);
+        self.read_ahead.request_began(has_body);
         self.reading_head.store(false, Relaxed);
         self.body_unread.store(has_body, Relaxed);
+        self.response_began.store(false, Relaxed);
         self.used.store(true, Relaxed);
     }
 
     pub(super) fn body_read(&self) {
         self.body_unread.store(false, Relaxed);
+        self.turn.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn response_began(&self) {
+        self.response_began.store(true, Relaxed);
+    }
+
+    /// The connection becomes something else.
+    pub(super) fn upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
     }
 
     pub(super) fn request_ended(&self) {
@@ -124,9 +221,19 @@ impl Activity {
         self.body_unread.load(Relaxed)
     }
 
+    /// Whether a request has been read that is still to be answered, behind the one that is.
+    pub(super) fn has_pipelined_request(&self) -> bool {
+        self.read_ahead.has_request()
+    }
+
     /// Whether nothing would be lost if the connection ended now.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.awaiting(), Awaiting::Request | Awaiting::Close)
+    }
+
+    /// Whether there is a request, and the peer has sent all of it.
+    pub(super) fn is_our_turn(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 && !self.is_body_unread()
     }
 
     /// Whether the peer has got everything, and only has to close its side.
@@ -140,9 +247,15 @@ impl Activity {
         } else if self.write_blocked.load(Relaxed) {
             Awaiting::Read
         } else if self.in_flight.load(Relaxed) > 0 {
-            Awaiting::Nothing
-        } else if self.reading_head.load(Relaxed) {
+            match (self.gone.load(Relaxed), self.half_closed.load(Relaxed)) {
+                (true, _) => Awaiting::NothingGone,
+                (_, true) => Awaiting::NothingHalfClosed,
+                _ => Awaiting::Nothing,
+            }
+        } else if self.read_ahead.has_partial_head() || self.reading_head.load(Relaxed) {
             Awaiting::Head
+        } else if self.streams_open.load(Relaxed) {
+            Awaiting::Nothing
         } else {
             Awaiting::Request
         }
@@ -154,10 +267,20 @@ impl Activity {
         match awaiting {
             Awaiting::Close => Some((LINGER, CloseReason::Done)),
             Awaiting::Read => Some((limits.stall, CloseReason::Stalled)),
-            Awaiting::Nothing => None,
+            Awaiting::NothingHalfClosed if self.response_began.load(Relaxed) => {
+                Some((LINGER, CloseReason::Gone))
+            }
+            Awaiting::Nothing | Awaiting::NothingHalfClosed => None,
+            Awaiting::NothingGone => Some((Duration::ZERO, CloseReason::Gone)),
             Awaiting::Head => Some((limits.head, CloseReason::Head)),
-            Awaiting::Request if self.is_goaway_requested() => Some((LINGER, CloseReason::Idle)),
-            Awaiting::Request => Some((limits.idle, CloseReason::Idle)),
+            Awaiting::Request => {
+                let limit = match self.leaving() {
+                    Leaving::No | Leaving::Quiet => limits.idle,
+                    Leaving::Draining => QUIET.min(limits.idle),
+                    _ => LINGER,
+                };
+                Some((limit, CloseReason::Idle))
+            }
         }
     }
 }
@@ -181,6 +304,13 @@ impl<'a> Deadline<'a> {
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = (self.activity.awaiting(), self.activity.turn.load(Relaxed));
         if now != self.seen {
+            if now.0 == Awaiting::NothingHalfClosed
+                && self.seen == (Awaiting::Nothing, now.1)
+                && !self.activity.response_began.load(Relaxed)
+                && self.since.elapsed() > HALF_CLOSE
+            {
+                return Poll::Ready(CloseReason::Gone);
+            }
             self.seen = now;
             self.since = Instant::now();
         }

@@ -1,6 +1,9 @@
 //! One connection, from its first byte to its end: which protocol it speaks, and what closed it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 
@@ -15,6 +18,26 @@ pub(super) async fn serve(stream: Box<Stream>, shared: Arc<Shared>) {
     let _drain_waits_for_the_count = shared.lifecycle.connection();
     let reason = run(stream, &shared).await;
     shared.connections.close(reason);
+}
+
+/// As [`serve`], but a connection that hangs is closed when others have to wait: one that has not asked, or not
+/// completely, in the time that a probe takes many times over.
+pub(super) async fn serve_or_make_room(stream: Box<Stream>, shared: Arc<Shared>) {
+    const HANGS: Duration = Duration::from_millis(100);
+    let opened = Instant::now();
+    let activity = stream.activity().clone();
+    let has_to_go = async {
+        loop {
+            shared.crowded.notified().await;
+            if opened.elapsed() > HANGS && !activity.is_our_turn() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = serve(stream, shared.clone()) => {}
+        () = has_to_go => shared.connections.close(CloseReason::Idle),
+    }
 }
 
 async fn run(mut stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {

@@ -36,6 +36,8 @@ pub(crate) enum CloseReason {
     Idle,
     /// It did not read its response.
     Stalled,
+    /// The peer left before it had its response.
+    Gone,
     /// It was idle when the drain timeout was over.
     IdleAtDeadline,
     /// It was busy when the drain timeout was over.
@@ -43,7 +45,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "done",
         "upgraded",
         "failed",
@@ -51,6 +53,7 @@ impl CloseReason {
         "head",
         "idle",
         "stalled",
+        "gone",
         "idle_at_deadline",
         "aborted",
     ];

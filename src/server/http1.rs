@@ -22,6 +22,10 @@ use crate::{
     lifecycle::Phase,
 };
 
+/// The longest head; a longer one gets 431. HTTP/2 has the same limit by default. Bodies pass through as much memory, and
+/// all connections together may have so much of it at once.
+const BUFFER: usize = 16 * 1024;
+
 /// Serves it to its end.
 pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
@@ -30,6 +34,7 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
         .header_read_timeout(None)
         // A client that has sent its request may close its side and still be owed the response.
         .half_close(true)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
         .with_upgrades();
     let timer = pin!(sleep(shared.limits.idle));

@@ -1,91 +1,86 @@
 //! An HTTP/2 connection: its deadlines, and its way out by GOAWAY.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+mod frames;
+mod streams;
+mod wire;
+
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::sleep;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::{sleep, timeout};
 
+use self::wire::Wire;
 use super::{
     CloseReason, Shared,
-    activity::{Activity, Deadline},
+    activity::{Deadline, Leaving},
     requests::ConnectionService,
     stream::Stream,
 };
 use crate::lifecycle::Phase;
 
-/// How often an HTTP/2 peer is asked whether it is still there; it has the stall limit to answer.
-const H2_PING: Duration = Duration::from_secs(20);
+/// As many as clients open before they have heard what the server allows; with fewer, some of those were refused.
+const STREAMS: u32 = 100;
+
+/// What hyper keeps of each response that the peer's windows allow and its socket does not take.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Serves it to its end.
 pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
     let activity = stream.activity().clone();
+    // Without pings that have to be answered: a client that does not read while it is idle is not dead.
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(H2_PING)
-            .keep_alive_timeout(shared.limits.stall)
-            .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
+            .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::http2(&activity))
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut deadline = Deadline::new(&activity, timer);
-    let mut due = pin!(goaway_due(shared, &activity));
+    let mut draining = pin!(shared.lifecycle.reached(Phase::Draining));
     let mut closing = pin!(shared.lifecycle.reached(Phase::Closing));
     let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
-    let mut stage = Stage::Serving;
+    let mut phase = Phase::Serving;
     let mut end = CloseReason::Done;
     loop {
-        let expired = poll_fn(|cx| match deadline.poll_expired(cx) {
-            // Sent GOAWAY because of the drain, it leaves by itself or when closing begins; pings find out when it is dead.
-            Poll::Ready(CloseReason::Idle)
-                if stage == Stage::Closing
-                    || (stage == Stage::GoawayRequested && end != CloseReason::Idle) =>
-            {
-                Poll::Pending
-            }
-            expired => expired,
-        });
+        let expired = poll_fn(|cx| deadline.poll_expired(cx));
         tokio::select! {
             biased;
-            result = connection.as_mut() => return if result.is_ok() { end } else { CloseReason::Failed },
-            () = due.as_mut(), if stage == Stage::Serving => stage = Stage::GoawayRequested,
-            () = closing.as_mut(), if stage == Stage::GoawayRequested => stage = Stage::Closing,
-            why = expired => match why {
-                CloseReason::Idle => {
-                    end = CloseReason::Idle;
-                    stage = if stage == Stage::Serving { Stage::GoawayRequested } else { Stage::Closing };
+            result = connection.as_mut() => return match result {
+                _ if activity.is_stalled() => CloseReason::Stalled,
+                // hyper also ends, with all streams, at a request that it takes for a mistake, and says that all is well.
+                Ok(()) if activity.is_closed() => end,
+                _ => CloseReason::Failed,
+            },
+            () = draining.as_mut(), if phase < Phase::Draining => {
+                phase = Phase::Draining;
+                if activity.leaving() == Leaving::No {
+                    activity.leave(Leaving::Draining);
                 }
+            }
+            // The wire sees it when it is polled, as it is next.
+            () = closing.as_mut(), if phase < Phase::Closing => phase = Phase::Closing,
+            why = expired => match (why, activity.leaving()) {
+                (CloseReason::Idle, Leaving::Draining) => activity.leave(Leaving::Quiet),
+                (CloseReason::Idle, Leaving::No | Leaving::Quiet) => {
+                    end = CloseReason::Idle;
+                    activity.leave(Leaving::GoawayRequested);
+                }
+                (CloseReason::Idle, Leaving::GoawaySent) => activity.leave(Leaving::Close),
+                (CloseReason::Idle | CloseReason::Done, _) => return end,
                 _ => return why,
             },
-            () = stopped.as_mut() => return if activity.is_closed() { end } else { CloseReason::Aborted },
+            () = stopped.as_mut() => {
+                let end = match activity.is_idle() {
+                    _ if activity.is_closed() => end,
+                    true => CloseReason::IdleAtDeadline,
+                    false => CloseReason::Aborted,
+                };
+                activity.leave(Leaving::Close);
+                // Once is enough to write GOAWAY and close our side, and there is no time for more.
+                let _ = timeout(Duration::ZERO, connection).await;
+                return end;
+            }
         }
-        match stage {
-            Stage::Serving => {}
-            Stage::GoawayRequested => activity.request_goaway(),
-            Stage::Closing => connection.as_mut().graceful_shutdown(),
-        }
-    }
-}
-
-/// How far an HTTP/2 connection is on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Not at all.
-    Serving,
-    /// The peer was sent GOAWAY; whatever it opens is still answered.
-    GoawayRequested,
-    /// Streams in flight finish, new ones are refused.
-    Closing,
-}
-
-/// Resolves when the peer has to go elsewhere: when draining begins, but not before its first request, as a new
-/// connection gets at least one response; and when closing begins in any case.
-async fn goaway_due(shared: &Shared, activity: &Activity) {
-    shared.lifecycle.reached(Phase::Draining).await;
-    // No waker needed: requests come in while this task polls the connection, just before it polls this.
-    let used = poll_fn(|_| if activity.is_used() { Poll::Ready(()) } else { Poll::Pending });
-    tokio::select! {
-        () = used => {}
-        () = shared.lifecycle.reached(Phase::Closing) => {}
     }
 }

@@ -11,7 +11,8 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderValue, Response, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header},
+    response::IntoResponse,
     routing::future::RouteFuture,
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -19,7 +20,15 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::activity::Activity;
+use super::{
+    activity::Activity,
+    unsent::{self, Turn, Unsent},
+};
+use crate::error::Problem;
+
+/// How much of a response is handed to hyper at a time on HTTP/2, where hyper would keep all of what it has until
+/// the peer takes it; also the largest frame that most peers take.
+const PART: usize = 16 << 10;
 
 /// The router as hyper calls it: counts each request, and keeps it in flight until its response is sent.
 #[derive(Debug)]
@@ -28,11 +37,19 @@ pub(super) struct ConnectionService {
     // memory that all threads share.
     router: RefCell<Router>,
     activity: Arc<Activity>,
+    /// For HTTP/2 alone.
+    unsent: Option<Arc<Unsent>>,
 }
 
 impl ConnectionService {
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
-        Self { router: RefCell::new(activity.shared.router.clone()), activity: activity.clone() }
+        let router = RefCell::new(activity.shared.router.clone());
+        Self { router, activity: activity.clone(), unsent: None }
+    }
+
+    /// One that bounds what the responses hold in memory that wait for the peer's windows.
+    pub(super) fn http2(activity: &Arc<Activity>) -> Self {
+        Self { unsent: Some(Arc::default()), ..Self::new(activity) }
     }
 }
 
@@ -47,6 +64,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
         let version = request.version();
         let http1 = version <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
+        let is_head = *request.method() == Method::HEAD;
+        let is_valid = version != Version::HTTP_11 || has_one_host(request.headers());
         let request = request.map(|body| match has_body && http1 {
             true => Body::new(RequestBody { body, activity: self.activity.clone() }),
             false => Body::new(body),
@@ -54,9 +73,31 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
         ResponseFuture {
             in_flight: Some(InFlightGuard::new(&self.activity, has_body)),
             version,
-            future: self.router.borrow_mut().call(request),
+            is_head,
+            turn: self.unsent.as_ref().map(Turn::new),
+            future: is_valid.then(|| self.router.borrow_mut().call(request)),
         }
     }
+}
+
+/// Whether a request says who is asked, and says it once, RFC 9112 section 3.2.
+fn has_one_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    hosts.next().is_some() && hosts.next().is_none()
+}
+
+fn without_one_host() -> Response<Body> {
+    Problem::new(StatusCode::BAD_REQUEST, "expected exactly one Host header").into_response()
+}
+
+/// What HEAD is answered: the head of GET's response.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    // axum has emptied most of them already, and told the length before.
+    if let Some(length) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// A request in flight, from its head to the last byte of its response.
@@ -113,10 +154,13 @@ impl HttpBody for RequestBody {
 pin_project! {
     /// A response on its way.
     pub(super) struct ResponseFuture {
+        // None when the request was not valid.
         #[pin]
-        future: RouteFuture<Infallible>,
+        future: Option<RouteFuture<Infallible>>,
         in_flight: Option<InFlightGuard>,
         version: Version,
+        is_head: bool,
+        turn: Option<Turn>,
     }
 }
 
@@ -125,19 +169,37 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.future.poll(cx));
+        if let Some(turn) = this.turn {
+            ready!(turn.poll(cx));
+        }
+        let future = this.future.as_pin_mut();
+        let is_valid = future.is_some();
+        let mut response = match future {
+            Some(future) => ready!(future.poll(cx)).unwrap_or_else(|never| match never {}),
+            None => without_one_host(),
+        };
+        if *this.is_head {
+            response = without_body(response);
+        }
         let in_flight = this.in_flight.take();
-        let is_last = in_flight.as_ref().is_some_and(|InFlightGuard(activity)| {
-            // hyper closes when it would have to read a body to its end that the handler left unread.
-            activity.is_body_unread() || activity.shared.is_last_response()
-        });
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let is_last = in_flight.as_ref().is_some_and(|InFlightGuard(activity)| {
+            activity.response_began();
+            if upgrade {
+                activity.upgraded();
+            }
+            // hyper closes when it would have to read a body to its end that the handler left unread.
+            !is_valid
+                || activity.is_body_unread()
+                || (activity.shared.is_last_response() && !activity.has_pipelined_request())
+        });
         if is_last && !upgrade && *this.version <= Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             // Or hyper adds the keep-alive that an HTTP/1.0 client asked for, and some clients believe that one.
             *response.version_mut() = *this.version;
         }
-        Poll::Ready(Ok(response.map(|body| ResponseBody { body, in_flight })))
+        let unsent = this.turn.as_ref().map(Turn::unsent);
+        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, in_flight, unsent))))
     }
 }
 
@@ -148,6 +210,17 @@ pin_project! {
         #[pin]
         body: Body,
         in_flight: Option<InFlightGuard>,
+        in_parts: bool,
+        rest: Bytes,
+        counted: Option<unsent::Response>,
+    }
+}
+
+impl ResponseBody {
+    fn new(body: Body, in_flight: Option<InFlightGuard>, unsent: Option<&Arc<Unsent>>) -> Self {
+        let length = HttpBody::size_hint(&body).lower();
+        let counted = unsent.filter(|_| length > PART as u64).map(|unsent| unsent.count(length));
+        Self { body, in_flight, in_parts: unsent.is_some(), rest: Bytes::new(), counted }
     }
 }
 
@@ -159,14 +232,33 @@ impl HttpBody for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        if this.rest.is_empty() {
+            let frame = ready!(this.body.poll_frame(cx));
+            match frame {
+                Some(Ok(frame)) if *this.in_parts => match frame.into_data() {
+                    Ok(data) if data.len() > PART => *this.rest = data,
+                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                frame => return Poll::Ready(frame),
+            }
+        }
+        let part = if this.rest.len() > PART {
+            this.rest.split_to(PART)
+        } else {
+            // Not a slice, which would keep the whole in memory when this body is gone.
+            Bytes::copy_from_slice(&std::mem::take(this.rest))
+        };
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // Of what has begun, nobody asks.
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

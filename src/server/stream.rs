@@ -17,10 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Protocol, Shared, activity::Activity};
 
 /// What an HTTP/2 client says first, RFC 9113 section 3.4.
-const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// GOAWAY that refuses no stream yet, RFC 9113 section 6.8: type 7, the highest stream id, no error.
-const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+pub(super) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection is open as long as its stream lives, also when it was upgraded to something else.
 #[derive(Debug)]
@@ -28,7 +25,6 @@ pub(super) struct Stream {
     tcp: TcpStream,
     first: First,
     activity: Arc<Activity>,
-    goaway_sent: usize,
     shut_down: bool,
     protocol: Protocol,
     _slot: Option<OwnedSemaphorePermit>,
@@ -45,14 +41,11 @@ struct First {
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream, shared: &Arc<Shared>, slot: Option<OwnedSemaphorePermit>) -> Self {
-        // A response must not wait for the acknowledgement of the one before; without it we are only slower.
-        let _ = tcp.set_nodelay(true);
         let protocol = Protocol::Undecided;
         shared.connections.opened(protocol);
         Self {
             tcp,
             first: First::default(),
-            goaway_sent: 0,
             activity: Arc::new(Activity::new(shared)),
             shut_down: false,
             protocol,
@@ -75,13 +68,14 @@ impl Stream {
                 return Ok(None);
             }
             let protocol = match &bytes[..*end] {
+                _ if self.activity.shared.limits.for_probes => Protocol::Http1,
                 preface if preface == H2_PREFACE => Protocol::Http2,
                 part if read > 0 && H2_PREFACE.starts_with(part) => continue,
                 _ => Protocol::Http1,
             };
             self.become_protocol(protocol);
             if protocol == Protocol::Http1 {
-                self.activity.bytes_read();
+                self.activity.bytes_read(&self.first.bytes[..self.first.end]);
             }
             return Ok(Some(protocol));
         }
@@ -121,14 +115,24 @@ impl AsyncRead for Stream {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        if buf.filled().len() > before && self.protocol == Protocol::Http1 {
-            self.activity.bytes_read();
+        if self.protocol == Protocol::Http1 {
+            self.activity.bytes_read(&buf.filled()[before..]);
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl Stream {
+    /// Notices that an HTTP/1 peer closes its side, or all of it, while it waits for its response.
+    fn watch_peer(&self, cx: &mut Context<'_>) {
+        match self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(Ok(0)) => self.activity.half_closed(),
+            Poll::Ready(Err(_)) => self.activity.gone(),
+            // Another request, or nothing.
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+    }
+
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match written {
             Poll::Pending => self.activity.write_blocked(),
@@ -136,27 +140,10 @@ impl Stream {
         }
         written
     }
-
-    /// Tells an HTTP/2 peer to go elsewhere, once. hyper's own way follows the first GOAWAY with a final one after
-    /// one round trip, and refuses what a client had begun to ask before it heard of the first: with this one, all
-    /// that comes is still answered. To be called between two frames.
-    fn poll_goaway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.goaway_sent < GOAWAY.len() {
-            let rest = &GOAWAY[self.goaway_sent..];
-            self.goaway_sent += ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Finishes a frame of our own that has been begun.
-    fn poll_between_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.goaway_sent == 0 { Poll::Ready(Ok(())) } else { self.poll_goaway(cx) }
-    }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_between_frames(cx))?;
         let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
         self.note(written)
     }
@@ -166,7 +153,6 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_between_frames(cx))?;
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
         self.note(written)
     }
@@ -175,10 +161,9 @@ impl AsyncWrite for Stream {
         self.tcp.is_write_vectored()
     }
 
-    /// hyper flushes when it has written what it had, which is whole frames.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_goaway_requested() {
-            ready!(self.poll_goaway(cx))?;
+        if self.protocol == Protocol::Http1 && self.activity.is_peer_unwatched() {
+            self.watch_peer(cx);
         }
         Pin::new(&mut self.tcp).poll_flush(cx)
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::PATIENCE;
 
@@ -61,6 +62,11 @@ impl Http1 {
     /// Says that nothing more will be sent.
     pub(crate) fn finish_sending(&self) {
         self.0.get_ref().shutdown(Shutdown::Write).expect("the connection is open");
+    }
+
+    /// Leaves without a proper end: what is on its way is lost.
+    pub(crate) fn reset(self) {
+        SockRef::from(self.0.get_ref()).set_linger(Some(Duration::ZERO)).expect("a socket can be set");
     }
 
     pub(crate) fn answer(&mut self) -> Answer {

@@ -1,7 +1,7 @@
 //! The binary under test: started on free ports, read by its log, asked by its admin port, ended by signals.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
-    PATIENCE,
+    PATIENCE, eventually,
     http1::{Answer, Http1},
 };
 
@@ -45,6 +45,12 @@ impl Setup {
         self
     }
 
+    /// Says where its stderr goes; what is piped is in the [`Exit`].
+    pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
+        self.0.stderr(stderr);
+        self
+    }
+
     /// Starts it, without waiting for anything.
     pub(crate) fn spawn(mut self) -> Process {
         let mut child = self.0.spawn().expect("the binary is built and can be run");
@@ -73,6 +79,8 @@ struct Log {
 #[derive(Default)]
 struct Lines {
     read: Vec<Value>,
+    paused: bool,
+    closed: bool,
     ended: Option<Instant>,
 }
 
@@ -81,6 +89,11 @@ impl Log {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
             self.change(|lines| lines.read.push(line));
+            let lines = self.lines.lock().expect("no reader panics");
+            let lines = self.changed.wait_while(lines, |lines| lines.paused).expect("no reader panics");
+            if lines.closed {
+                break;
+            }
         }
         self.change(|lines| lines.ended = Some(Instant::now()));
     }
@@ -123,6 +136,8 @@ pub(crate) struct Exit {
     pub(crate) report: Value,
     /// All that it logged.
     pub(crate) log: Vec<Value>,
+    /// What it wrote to stderr, if that was piped; no more than a pipe holds.
+    pub(crate) stderr: String,
     /// When it ended.
     pub(crate) at: Instant,
 }
@@ -139,6 +154,16 @@ impl Process {
         let what = format!("{count} log lines {message:?}");
         let lines = self.log.wait(&what, |lines| lines.read.iter().filter(matching).count() >= count);
         lines.read.iter().filter(matching).cloned().collect()
+    }
+
+    /// Reads no more of its log, until told to go on.
+    pub(crate) fn pause_log(&self, paused: bool) {
+        self.log.change(|lines| lines.paused = paused);
+    }
+
+    /// Closes the reading end of its log with the next line.
+    pub(crate) fn close_log(&self) {
+        self.log.change(|lines| lines.closed = true);
     }
 
     fn address(&self, field: &str) -> SocketAddr {
@@ -203,6 +228,17 @@ impl Process {
         self.line("closing")
     }
 
+    /// Waits for the end of a process whose log is not read, and tells its exit code.
+    pub(crate) fn exit_unread(mut self) -> Option<i32> {
+        let mut code = None;
+        eventually("the end of the process", || {
+            code = self.child.try_wait().expect("it is our child");
+            code.is_some()
+        });
+        self.pause_log(false);
+        code.and_then(|code| code.code())
+    }
+
     /// Waits for the end.
     pub(crate) fn exit(mut self) -> Exit {
         let lines = self.log.wait("the end of the process", |lines| lines.ended.is_some());
@@ -210,8 +246,12 @@ impl Process {
         let at = lines.ended.expect("waited for");
         drop(lines);
         let code = self.child.wait().expect("it is our child").code();
+        let mut stderr = String::new();
+        if let Some(mut pipe) = self.child.stderr.take() {
+            pipe.read_to_string(&mut stderr).expect("it is text");
+        }
         let report = log.iter().rfind(|line| says(line, "stopped")).cloned().unwrap_or_default();
-        Exit { code, report, log, at }
+        Exit { code, report, log, stderr, at }
     }
 }
 

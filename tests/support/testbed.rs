@@ -2,7 +2,9 @@
 //!
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
 //! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
-//! start, a background task when the drain has started, a worker after the last response, and the clean-up.
+//! start, a background task when the drain has started, a worker after the last response, and the clean-up;
+//! `TESTBED_SPANS` adds a tracing layer, `TESTBED_TRACING` makes the accept loop panic when a connection can't be
+//! accepted.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -21,6 +23,8 @@ use landfall::{
     App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
     config::{HumanDuration, Secret},
     error::Json,
+    telemetry::TracingLayer,
+    trace,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -28,13 +32,49 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
-use tracing::info;
+use tracing::{
+    Level, info,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::filter_fn,
+    layer::{Context, Identity},
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;
     let build = Build { name: "testbed", version: env!("CARGO_PKG_VERSION"), revision: "unknown" };
-    Ok(Program::new(build).run(signals, start).await)
+    Ok(Program::new(build).with_tracing(tracing_layers).run(signals, start).await)
+}
+
+/// With `TESTBED_SPANS` a layer that prints spans; with `TESTBED_TRACING` one that panics when connections can't be
+/// accepted.
+fn tracing_layers(_: &Variables) -> Vec<TracingLayer> {
+    let mut layers: Vec<TracingLayer> = Vec::new();
+    if env::var_os("TESTBED_SPANS").is_some() {
+        layers.push(Box::new(Spans));
+    }
+    if env::var_os("TESTBED_TRACING").is_some() {
+        let faulty = filter_fn(|event| {
+            assert!(event.target() != "landfall::server" || *event.level() != Level::WARN, "asked to");
+            true
+        });
+        layers.push(Box::new(Layer::with_filter(Identity::new(), faulty)));
+    }
+    layers
+}
+
+/// Prints the ids of each request's span to stderr, as an exporter would send them.
+struct Spans;
+
+impl Layer<Registry> for Spans {
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, Registry>) {
+        if let (Some(context), "request") = (trace::current(), span.metadata().name()) {
+            eprintln!("{context} {:016x}", context.span_id);
+        }
+    }
 }
 
 landfall::variables! {
@@ -84,15 +124,19 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let router = Router::new()
         .route("/", get(async || Json(json!({ "name": "testbed" }))))
         .route("/greetings", post(greet))
+        .route("/greetings/held", post(greet_held))
         .route("/ticks", get(ticks))
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
         .route("/block/{ms}", get(block))
         .route("/held", get(held))
         .route("/endless", get(endless))
+        .route("/quiet", get(quiet))
+        .route("/large/{kib}", get(large))
         .route("/mirror", post(mirror))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
+        .nest_service("/nested", Router::new().route("/plain", get(plain)))
         .with_state(testbed.clone());
     let patience = RouteLimits::new().timeout(app.variables.patience.0);
     Ok(Service::new(router).with_limits("/patient/held", patience).with_cleanup(clean_up(testbed)))
@@ -124,6 +168,11 @@ async fn greet(Json(guest): Json<Value>) -> (StatusCode, Json<Value>) {
     }
 }
 
+async fn greet_held(State(testbed): State<Testbed>, guest: Json<Value>) -> (StatusCode, Json<Value>) {
+    testbed.held().await;
+    greet(guest).await
+}
+
 /// A tick every second until the drain, then a last event.
 async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoResponse {
     let clock = tokio::time::interval(Duration::from_secs(1));
@@ -136,6 +185,10 @@ async fn ticks(State(Testbed { drain, .. }): State<Testbed>) -> impl IntoRespons
         }
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events.map(Ok::<_, Infallible>)))
+}
+
+async fn plain() -> (StatusCode, &'static str) {
+    (StatusCode::CONFLICT, "there is one already")
 }
 
 async fn panics() -> String {
@@ -156,6 +209,17 @@ async fn held(State(testbed): State<Testbed>) -> &'static str {
 async fn endless() -> Body {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&ZEROS))))
+}
+
+/// One chunk, and then nothing more.
+async fn quiet() -> Body {
+    let once = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"once")) });
+    Body::from_stream(once.chain(stream::pending()))
+}
+
+/// A response that takes memory of its own.
+async fn large(Path(kib): Path<usize>) -> Vec<u8> {
+    vec![b'a'; kib << 10]
 }
 
 /// Answers a body with itself while it comes.

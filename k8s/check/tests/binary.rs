@@ -94,7 +94,10 @@ fn config_faults(variables: &Variables) -> Vec<String> {
     faults
 }
 
-/// Container ports that are not those the program binds, and bodies that together could fill the memory.
+/// What the engine reads of a connection before anybody asks for it: a head, most of all.
+const READ_BUFFER: u64 = 16 * 1024;
+
+/// Container ports that are not those the program binds, and heads and bodies that together could fill the memory.
 fn number_faults(workload: &Workload<'_>, variables: &Variables) -> Vec<String> {
     let effective = match effective(variables) {
         Ok(effective) => effective,
@@ -111,10 +114,15 @@ fn number_faults(workload: &Workload<'_>, variables: &Variables) -> Vec<String> 
     }
     let limits = workload.container.resources.clone().and_then(|r| r.limits).unwrap_or_default();
     let memory = limits.get("memory").and_then(|q| units::quantity(&q.0)).unwrap_or(0) / 1_000;
-    let (requests, body) = (number("APP_MAX_IN_FLIGHT"), number("APP_BODY_LIMIT"));
-    match requests.zip(body).and_then(|(requests, body)| requests.checked_mul(body)) {
-        Some(bytes) if u128::from(bytes) * 2 <= memory => {}
-        bytes => faults.push(format!("bodies of {bytes:?} bytes in flight, {memory} bytes of memory")),
+    let product = |count: &str, bytes: Option<u64>| number(count)?.checked_mul(bytes?);
+    let heads = product("APP_MAX_CONNECTIONS", Some(READ_BUFFER));
+    let bodies = product("APP_MAX_IN_FLIGHT", number("APP_BODY_LIMIT"));
+    // A body is there twice while its parts are put together.
+    match heads.zip(bodies) {
+        Some((heads, bodies)) if u128::from(heads) + u128::from(bodies) * 2 <= memory => {}
+        _ => faults.push(format!(
+            "heads of {heads:?} and bodies of {bodies:?} bytes at once, {memory} bytes of memory"
+        )),
     }
     faults
 }
@@ -276,6 +284,7 @@ fn what_the_service_refuses_is_caught() {
         ("another port of the service", "APP_PORT", "8000"),
         ("another admin port", "APP_ADMIN_PORT", "9091"),
         ("bodies that fill the memory", "APP_BODY_LIMIT", "1048576"),
+        ("heads that fill the memory", "APP_MAX_CONNECTIONS", "16384"),
     ] {
         let mut broken = whole.clone();
         broken.insert(name.to_owned(), value.to_owned());

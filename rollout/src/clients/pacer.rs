@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::mix::Pace;
+use super::mix::Pace;
 
 const SPREAD: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_rate_that_cannot_be_kept_is_told() {
+    async fn a_rate_that_cannot_be_kept_is_reported_late() {
         let mut pacer = Pacer::new(Pace::Rate(100.0), 1);
         pacer.due = Some(Instant::now() - Duration::from_secs(1));
         assert!(pacer.wait().await > Duration::from_millis(900));
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pause_follows_each_answer() {
+    async fn a_pause_follows_each_response() {
         let pause = Duration::from_millis(20);
         let mut pacer = Pacer::new(Pace::Pause(pause, pause), 1);
         let began = Instant::now();

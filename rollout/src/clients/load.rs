@@ -1,0 +1,67 @@
+//! The clients of a run, started and stopped together.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Context};
+use super::http1::{keep_alive, stream};
+use super::http2::{blocking, multiplexed};
+use super::mix::{Mix, Pace};
+use super::pacer::Pacer;
+use crate::record::kind::Kind;
+use crate::unable::Unable;
+
+/// The clients of a run, at work.
+pub(crate) struct Load {
+    clients: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Load {
+    /// Starts every client of the mix; `idle` is the idle clients' own pause.
+    pub(crate) fn start(mix: &Mix, idle: (Duration, Duration), h2_streams: u32, context: &Context) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut clients = JoinSet::new();
+        for group in &mix.0 {
+            let client = Client { context: context.clone(), kind: group.kind, stop: stopped.clone() };
+            let senders = match group.kind {
+                Kind::H2 => group.count * h2_streams,
+                _ => group.count,
+            };
+            let pace = group.pace.unwrap_or_else(|| own_pace(group.kind, idle));
+            for _ in 0..group.count {
+                let pacer = Pacer::new(pace, senders);
+                let client = client.clone();
+                match group.kind {
+                    Kind::H2 => clients.spawn(multiplexed::run(client, pacer, h2_streams)),
+                    Kind::H2Idle => clients.spawn(multiplexed::run(client, pacer, 1)),
+                    Kind::H2Blocking => clients.spawn(blocking::run(client, pacer)),
+                    Kind::Stream => clients.spawn(stream::run(client, pacer)),
+                    _ => clients.spawn(keep_alive::run(client, pacer)),
+                };
+            }
+        }
+        Self { clients, stop }
+    }
+
+    /// Lets each client end what it has begun, and waits for that.
+    pub(crate) async fn stop(mut self) -> Result<(), Unable> {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.clients.join_next().await {
+            if let Err(error) = ended {
+                return Err(Unable(format!("a client of this tool failed: {error}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn own_pace(kind: Kind, idle: (Duration, Duration)) -> Pace {
+    match kind {
+        Kind::Idle | Kind::H2Idle | Kind::H2Blocking => Pace::Pause(idle.0, idle.1),
+        Kind::Fresh => Pace::Pause(Duration::from_millis(10), Duration::from_millis(40)),
+        _ => Pace::Pause(Duration::from_millis(5), Duration::from_millis(20)),
+    }
+}

@@ -1,0 +1,105 @@
+//! One request of each kind before the load: a wrong path or protocol is no loss, but no run either.
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::http1::connection::Connection;
+use super::mix::Mix;
+use super::target::{Target, method_of};
+use crate::record::kind::Kind;
+use crate::unable::{OrUnable, Unable};
+
+/// A request that was answered with anything but a 2xx.
+struct Refused {
+    request: String,
+    status: u16,
+    kinds: Vec<Kind>,
+}
+
+/// Sends one request of each kind in the mix; fails unless each is answered with a 2xx.
+pub(crate) async fn check(target: &Target, mix: &Mix, h2_streams: u32) -> Result<(), Unable> {
+    let mut refused: Vec<Refused> = Vec::new();
+    for kind in mix.0.iter().filter(|group| group.count > 0).map(|group| group.kind) {
+        let request = format!("{} {}", method_of(kind), target.path_of(kind));
+        let response = async {
+            match kind {
+                Kind::H2 => http2(target, h2_streams).await,
+                Kind::H2Idle | Kind::H2Blocking => http2(target, 1).await,
+                kind => http1(target, kind).await,
+            }
+        };
+        let status = match timeout(target.connect_timeout + target.response_timeout, response).await {
+            Ok(status) => status?,
+            Err(_) => return Err(Unable(format!("{}: no response to {request} in time", target.authority))),
+        };
+        if (200..300).contains(&status) {
+            continue;
+        }
+        match refused.iter_mut().find(|other| other.request == request && other.status == status) {
+            Some(other) => other.kinds.push(kind),
+            None => refused.push(Refused { request, status, kinds: vec![kind] }),
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(Unable(explain(&refused, mix))),
+    }
+}
+
+/// Names every kind that has no path, the flag that gives it one, and the mix without these kinds.
+fn explain(refused: &[Refused], mix: &Mix) -> String {
+    let mut text = String::from("the service does not have what the clients ask for:");
+    for Refused { request, status, kinds } in refused {
+        let names = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let flag = match kinds[0] {
+            Kind::Post => "--post PATH and --post-body JSON",
+            Kind::Stream => "--stream PATH",
+            _ => "--path PATH",
+        };
+        let token = if matches!(status, 401 | 403) { ", or a token with --header" } else { "" };
+        text += &format!("\n  {names}: {request} responded {status}; pass {flag}{token}");
+    }
+    let rest = mix.0.iter().filter(|group| refused.iter().all(|other| !other.kinds.contains(&group.kind)));
+    let rest = Mix(rest.copied().collect());
+    if rest.0.iter().any(|group| group.count > 0) {
+        text += &format!("\nor leave them out: --clients {rest}");
+    }
+    text
+}
+
+async fn connect(target: &Target) -> Result<TcpStream, Unable> {
+    let tried = format!("no route to http://{}", target.authority);
+    match timeout(target.connect_timeout, TcpStream::connect(&target.addresses[..])).await {
+        Ok(stream) => stream.or_unable(tried),
+        Err(_) => Err(Unable(format!("{tried}: no connection in time"))),
+    }
+}
+
+async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
+    let tried = format!("asking http://{}{}", target.authority, target.path_of(kind));
+    let mut connection = Connection::new(connect(target).await?).or_unable(&tried)?;
+    let head = connection.send(&target.http1(kind)).await.or_unable(&tried)?;
+    Ok(head.status)
+}
+
+async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
+    let tried = format!(
+        "http://{} does not speak HTTP/2 without TLS (if it need not, leave h2, h2-idle and h2-blocking out of --clients)",
+        target.authority
+    );
+    let stream = connect(target).await?;
+    let (sender, connection) = h2::client::handshake(stream).await.or_unable(&tried)?;
+    let driving = tokio::spawn(connection);
+    let mut sender = sender.ready().await.or_unable(&tried)?;
+    let (response, _) = sender.send_request(target.http2()?, true).or_unable(&tried)?;
+    let status = response.await.or_unable(&tried)?.status().as_u16();
+    let allowed = sender.current_max_send_streams();
+    driving.abort();
+    if allowed < streams as usize {
+        return Err(Unable(format!(
+            "http://{} allows {allowed} streams on a connection: pass --h2-streams {allowed}",
+            target.authority
+        )));
+    }
+    Ok(status)
+}

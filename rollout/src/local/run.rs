@@ -1,0 +1,219 @@
+//! `rollout local`: real processes behind a lagging balancer, replaced as a Deployment replaces them.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::balancer::Balancer;
+use super::chaos;
+use super::deployment::{Deployment, DeploymentCommand, Status};
+use super::network::Network;
+use super::overlay;
+use super::pod::Program;
+use super::timings::Timings;
+use crate::args::Local;
+use crate::clients::client::Context;
+use crate::clients::preflight;
+use crate::interrupt::Interrupt;
+use crate::record::pods::Pods;
+use crate::record::recorder::Recorder;
+use crate::report::progress::Progress;
+use crate::report::publish::publish;
+use crate::report::summary::{Report, Setting, Verdict};
+use crate::session::under_load;
+use crate::unable::{OrUnable, Unable};
+
+const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs once against the service, and reports.
+pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let program = service(&args)?;
+    let name = program.path.file_name().unwrap_or_default().display().to_string();
+    let report = once(&name, program, &args, interrupt).await?;
+    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
+    Ok(report.verdict())
+}
+
+/// The service's executable.
+pub(crate) fn service(args: &Local) -> Result<Program, Unable> {
+    let named = args.binary.display();
+    if !args.binary.is_file() {
+        return Err(Unable(format!(
+            "there is no service at {named}: build it, or name another executable with --binary PATH"
+        )));
+    }
+    Ok(Program {
+        // A name without a slash would be looked for on the PATH.
+        path: std::path::absolute(&args.binary).or_unable(named)?,
+        arguments: Vec::new(),
+        environment: args.environment.clone(),
+        logs: args.logs.clone(),
+    })
+}
+
+/// The timings of the overlay or the defaults, as the arguments change them.
+pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
+    let timings = match &args.overlay {
+        Some(path) => overlay::timings(path)?,
+        None => Timings::default(),
+    };
+    let environment = args.environment.iter().cloned().collect();
+    let timings = timings.with_replicas(args.replicas).scaled(args.scale);
+    timings.with_environment(&environment).or_unable("--env")
+}
+
+/// Runs one program through the rollouts under load.
+pub(crate) async fn once(
+    name: &str,
+    program: Program,
+    args: &Local,
+    mut interrupt: Interrupt,
+) -> Result<Report, Unable> {
+    if let Some(logs) = &program.logs {
+        std::fs::create_dir_all(logs).or_unable(format!("making {}", logs.display()))?;
+    }
+    let timings = Arc::new(timings(args)?);
+    let recorder = Arc::new(Recorder::start());
+    let pods = Arc::new(Pods::new(recorder.started()));
+    let mut network = Network::pick()?;
+    let (address, [port]) = network.next()?;
+    let balancer = Balancer::start((address, port).into(), args.lag.mul_f64(args.scale), pods.clone())
+        .await
+        .or_unable("starting the balancer")?;
+    let balancer = Arc::new(balancer);
+    let mut target = args.load.target();
+    target.aim(&format!("http://{}", balancer.address)).await?;
+    let context = Context {
+        target: Arc::new(target),
+        recorder: recorder.clone(),
+        connections: Some(balancer.connections()),
+    };
+
+    let deployment = Deployment {
+        program,
+        timings: timings.clone(),
+        network,
+        balancer: balancer.clone(),
+        pods: pods.clone(),
+    };
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let (status, statuses) = watch::channel(Status::default());
+    let mut cluster = Cluster {
+        orders,
+        statuses: statuses.clone(),
+        running: tokio::spawn(deployment.run(ordered, status)),
+    };
+    let progress = Progress::show(name, recorder.clone(), move || {
+        let status = *statuses.borrow();
+        format!("{} ready, {} ending", status.ready, status.terminating)
+    });
+
+    progress.stage("starting");
+    let ready = async {
+        cluster.complete(0).await?;
+        routed(&balancer, timings.replicas).await?;
+        preflight::check(&context.target, &args.load.clients, args.load.h2_streams).await
+    };
+    if let Err(unable) = interrupt.or(ready).await {
+        cluster.end().await;
+        return Err(unable);
+    }
+    let rollouts = Cell::new(0);
+    let script = async {
+        let pause = args.pause.mul_f64(args.scale);
+        let chaos =
+            args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
+        progress.stage("before the rollouts");
+        cluster.watch_for(pause).await?;
+        for n in 1..=args.rollouts {
+            progress.stage(format!("rollout {n} of {}", args.rollouts));
+            cluster.order(DeploymentCommand::Restart);
+            cluster.complete(n).await?;
+            rollouts.set(n);
+            cluster.watch_for(pause).await?;
+        }
+        if let Some(chaos) = chaos {
+            chaos.end().await;
+            cluster.complete(args.rollouts).await?;
+        }
+        // A connection that was kept to a pod now gone is lost only when its client comes back to it.
+        progress.stage("until the idle clients have come back");
+        cluster.watch_for(timings.idle_pause().1 + Duration::from_millis(200)).await
+    };
+    let session = under_load(&args.load, timings.idle_pause(), &context, &mut interrupt, script).await;
+    let histories = pods.histories();
+    drop(progress);
+    cluster.end().await;
+    let setting = Setting {
+        name: name.to_string(),
+        rollouts: rollouts.get(),
+        chaos: args.chaos,
+        scale: args.scale,
+        timings: Some(json!(*timings)),
+    };
+    Ok(Report::new(setting, session?, histories))
+}
+
+/// The Deployment at work, and how to talk to it.
+struct Cluster {
+    orders: mpsc::UnboundedSender<DeploymentCommand>,
+    statuses: watch::Receiver<Status>,
+    running: JoinHandle<Result<(), Unable>>,
+}
+
+impl Cluster {
+    fn order(&self, order: DeploymentCommand) {
+        // A Deployment that has failed says so to whoever waits next.
+        let _ = self.orders.send(order);
+    }
+
+    /// Waits until this revision is complete; fails as the Deployment does.
+    async fn complete(&mut self, revision: u32) -> Result<(), Unable> {
+        let complete = |status: &Status| status.complete && status.revision == revision;
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            // A Deployment that has failed no longer sends its status; the other branch knows why.
+            Ok(_) = self.statuses.wait_for(complete) => Ok(()),
+        }
+    }
+
+    /// Lets time pass; fails as the Deployment does.
+    async fn watch_for(&mut self, time: Duration) -> Result<(), Unable> {
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            () = sleep(time) => Ok(()),
+        }
+    }
+
+    /// Ends every process.
+    async fn end(self) {
+        drop(self.orders);
+        if !self.running.is_finished() {
+            let _ = self.running.await;
+        }
+    }
+}
+
+fn failure(ended: Result<Result<(), Unable>, tokio::task::JoinError>) -> Unable {
+    match ended {
+        Ok(Err(unable)) => unable,
+        Ok(Ok(())) => Unable("the pods ended before the run did".into()),
+        Err(error) => Unable(format!("the deployment of this tool failed: {error}")),
+    }
+}
+
+/// Waits until the balancer sends connections to every pod.
+async fn routed(balancer: &Balancer, replicas: u32) -> Result<(), Unable> {
+    let all_ready = async {
+        while balancer.ready() < replicas as usize {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let patience = tokio::time::timeout(BALANCER_PATIENCE, all_ready).await;
+    patience.or_unable("waiting for the balancer to see every pod ready")
+}

@@ -1,0 +1,53 @@
+//! The kinds of client.
+
+use serde::Serialize;
+
+/// A kind of client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Keeps its connection and sends again soon after the last response.
+    Busy,
+    /// Keeps its connection and is silent for longer than the drain delay.
+    Idle,
+    /// Connects for every request.
+    Fresh,
+    /// Sends several streams over one HTTP/2 connection.
+    H2,
+    /// Keeps an HTTP/2 connection, is silent for longer than the drain delay, and reads all the while.
+    H2Idle,
+    /// The same, but reads only while it awaits a response; a GOAWAY before that is the connection's end.
+    H2Blocking,
+    /// Is busy, with a body.
+    Post,
+    /// Reads an endless response until the server ends it.
+    Stream,
+}
+
+impl Kind {
+    /// Every kind, in the order of the table.
+    pub(crate) const ALL: [Kind; 8] = [
+        Kind::Busy,
+        Kind::Idle,
+        Kind::Fresh,
+        Kind::H2,
+        Kind::H2Idle,
+        Kind::H2Blocking,
+        Kind::Post,
+        Kind::Stream,
+    ];
+
+    /// The kind's name on the command line and in the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Busy => "busy",
+            Kind::Idle => "idle",
+            Kind::Fresh => "fresh",
+            Kind::H2 => "h2",
+            Kind::H2Idle => "h2-idle",
+            Kind::H2Blocking => "h2-blocking",
+            Kind::Post => "post",
+            Kind::Stream => "stream",
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How log lines look, and the fields of spans in them.
+
+use std::{fmt, mem};
+
+use serde::{Deserialize, Serialize};
+use tracing::{
+    field::{Field, Visit},
+    span::Record,
+};
+use tracing_subscriber::{
+    field::RecordFields,
+    fmt::{FormatFields, FormattedFields, format::Writer},
+};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty when stdout is a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Writes a span's fields as a JSON object straight into the span: every request opens one, and tracing-subscriber's
+/// own way through a map of values costs as much as the rest of the span.
+pub(super) struct SpanFields;
+
+impl<'writer> FormatFields<'writer> for SpanFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut object = JsonObject(Vec::with_capacity(192));
+        object.0.push(b'{');
+        fields.record(&mut object);
+        object.0.push(b'}');
+        writer.write_str(str::from_utf8(&object.0).map_err(|_| fmt::Error)?)
+    }
+
+    fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
+        let mut object = JsonObject(mem::take(&mut current.fields).into_bytes());
+        object.0.pop();
+        fields.record(&mut object);
+        object.0.push(b'}');
+        current.fields = String::from_utf8(object.0).map_err(|_| fmt::Error)?;
+        Ok(())
+    }
+}
+
+struct JsonObject(Vec<u8>);
+
+impl JsonObject {
+    fn add(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        // Plain values into memory: neither can fail.
+        let _ = serde_json::to_writer(&mut self.0, field.name());
+        self.0.push(b':');
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+}
+
+impl Visit for JsonObject {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, &value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn span_fields_are_json_whatever_is_in_them() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer({
+                let written = written.clone();
+                move || Shared(written.clone())
+            })
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .fmt_fields(SpanFields);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let span = tracing::error_span!(
+                "request",
+                path = "/\"quoted\"\n",
+                count = 3,
+                debug = ?Some(1),
+                later = tracing::field::Empty
+            );
+            span.record("later", "recorded");
+            span.in_scope(|| tracing::info!("here"));
+            tracing::error_span!("empty").in_scope(|| tracing::info!("there"));
+        });
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["span"]["path"], "/\"quoted\"\n");
+        assert_eq!(lines[0]["span"]["count"], 3);
+        assert_eq!(lines[0]["span"]["debug"], "Some(1)");
+        assert_eq!(lines[0]["span"]["later"], "recorded");
+        assert_eq!(lines[1]["message"], "there");
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+}

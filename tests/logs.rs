@@ -1,0 +1,103 @@
+//! A log that nobody reads holds up nothing; what it costs is lines, and they are counted.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use support::{
+    eventually,
+    process::{Exit, Process, Setup, testbed},
+};
+
+const DROPPED: &str = "log_lines_dropped_total";
+
+fn with_short_times() -> Setup {
+    testbed()
+        .set("APP_ACCESS_LOG", "all")
+        .set("APP_DRAIN_DELAY", "300ms")
+        .set("APP_DRAIN_TIMEOUT", "1s")
+        .set("APP_REQUEST_TIMEOUT", "1s")
+        .set("APP_FLUSH_TIMEOUT", "2s")
+}
+
+/// Asks for something whose access line is long; tells how often it did.
+fn fill_the_log(process: &Process) -> usize {
+    let path = format!("/{}", "x".repeat(4096));
+    let mut client = process.connect();
+    // Twice what the kernel's pipe and the process' memory hold of it.
+    let requests = 1200;
+    for _ in 0..requests {
+        assert_eq!(client.get(&path).status, 404);
+    }
+    requests
+}
+
+fn access_lines(exit: &Exit) -> usize {
+    exit.messages().filter(|message| *message == "responded").count()
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_responses_nor_the_exit() {
+    let process = with_short_times().start();
+    process.pause_log(true);
+    fill_the_log(&process);
+    assert!(process.metric(DROPPED) > 0);
+    assert_eq!(process.probe("/readyz"), 200);
+    let asked = Instant::now();
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit_unread(), Some(0));
+    // The delay, and the part of the flush timeout that the log gets.
+    assert!(asked.elapsed() < Duration::from_millis(300 + 2000), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn lines_that_were_dropped_are_counted_and_told_when_the_log_flows_again() {
+    let process = with_short_times().start();
+    process.pause_log(true);
+    let requests = fill_the_log(&process);
+    let dropped = process.metric(DROPPED);
+    assert!((1..requests as u64).contains(&dropped), "{dropped}");
+    process.pause_log(false);
+    let line = process.line("log lines were dropped");
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["lines"], dropped);
+    assert_eq!(process.connect().get("/livez").status, 200);
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    exit.with_code(0);
+    assert_eq!(access_lines(&exit) as u64 + dropped, requests as u64);
+    let told = exit.messages().filter(|message| message.starts_with("log lines were dropped")).count();
+    assert_eq!(told, 1);
+    assert_eq!(exit.position("stopped"), exit.log.len() - 1, "the report is not lost");
+}
+
+#[test]
+fn no_line_of_a_log_that_is_read_is_lost_at_the_exit() {
+    let process = with_short_times().start();
+    let mut client = process.connect();
+    for _ in 0..500 {
+        client.get("/");
+    }
+    client.get("/panic");
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    exit.with_code(0);
+    assert_eq!(access_lines(&exit), 501);
+    exit.position("panicked");
+    assert_eq!(exit.position("stopped"), exit.log.len() - 1);
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_holds_up_nothing() {
+    let process = with_short_times().start();
+    process.close_log();
+    eventually("writes fail, and are counted", || {
+        process.connect().get("/");
+        process.metric(DROPPED) > 0
+    });
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit_unread(), Some(0));
+}
