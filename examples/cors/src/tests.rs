@@ -33,9 +33,9 @@ async fn ask(path: &str) -> Response<Body> {
 
 #[tokio::test]
 async fn what_fails_is_a_problem_with_cors_headers() {
-    for (path, status) in [("/panics", 500), ("/hangs", 503), ("/nowhere", 404), ("/explains", 400)] {
+    for (path, class) in [("/panics", 5), ("/hangs", 5), ("/nowhere", 4), ("/explains", 4)] {
         let response = ask(path).await;
-        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.status().as_u16() / 100, class, "{path}");
         assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
         assert_eq!(response.headers()["access-control-allow-origin"], ORIGIN, "{path}");
         assert_eq!(response.headers().contains_key("content-encoding"), path == "/explains", "{path}");

@@ -11,12 +11,12 @@ use tonic_health::{
 
 use self::pb::{
     Greeting, Guest,
-    greeter_server::{self, Greeter, GreeterServer},
+    hello_server::{self, Hello, HelloServer},
 };
 
 #[allow(unreachable_pub)]
 mod pb {
-    tonic::include_proto!("greeter.v1");
+    tonic::include_proto!("hello.v1");
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,20 +29,20 @@ async fn main() -> io::Result<ExitCode> {
 
 async fn start(app: App) -> Result<Service, StartError> {
     let (reporter, health) = health_reporter();
-    reporter.set_service_status(greeter_server::SERVICE_NAME, ServingStatus::Serving).await;
+    reporter.set_service_status(hello_server::SERVICE_NAME, ServingStatus::Serving).await;
     app.drain.spawn(follow(app.drain.clone(), reporter));
 
-    let greeter = Greetings { made: app.metrics.counter("greetings_total", "Greetings made.") };
-    let router = Routes::new(GreeterServer::new(greeter)).add_service(health).into_axum_router();
+    let hello = Greetings { made: app.metrics.counter("greetings_total", "Greetings made.") };
+    let router = Routes::new(HelloServer::new(hello)).add_service(health).into_axum_router();
     // A client may stream as much and for as long as it likes; the methods of one gRPC service are one route.
     let streaming = RouteLimits::new().body(usize::MAX).no_timeout();
-    Ok(Service::new(router).with_limits("/greeter.v1.Greeter/{*rest}", streaming))
+    Ok(Service::new(router).with_limits("/hello.v1.Hello/{*rest}", streaming))
 }
 
 /// Tells gRPC's own health checks of the drain.
 async fn follow(drain: Drain, mut health: HealthReporter) {
     // The empty name stands for the whole server.
-    let names = ["", greeter_server::SERVICE_NAME];
+    let names = ["", hello_server::SERVICE_NAME];
     drain.started().await;
     for name in names {
         health.set_service_status(name, ServingStatus::NotServing).await;
@@ -66,7 +66,7 @@ impl Greetings {
 }
 
 #[tonic::async_trait]
-impl Greeter for Greetings {
+impl Hello for Greetings {
     async fn greet(&self, request: Request<Guest>) -> Result<Response<Greeting>, Status> {
         match request.into_inner().name.as_str() {
             "" => Err(Status::invalid_argument("expected a name, found none")),

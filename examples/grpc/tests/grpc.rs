@@ -12,15 +12,15 @@ use tonic_health::pb::{
     health_client::HealthClient,
 };
 
-use self::pb::{Guest, greeter_client::GreeterClient};
+use self::pb::{Guest, hello_client::HelloClient};
 
 #[allow(unreachable_pub)]
 mod pb {
-    tonic::include_proto!("greeter.v1");
+    tonic::include_proto!("hello.v1");
 }
 
 const RECIPE: &str = env!("CARGO_BIN_EXE_grpc");
-const NAME: &str = "greeter.v1.Greeter";
+const NAME: &str = "hello.v1.Hello";
 
 /// A connection of its own.
 async fn connect(process: &mut Process) -> Channel {
@@ -46,7 +46,7 @@ async fn next(watch: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatu
 #[tokio::test]
 async fn calls_and_probes_share_a_port() {
     let mut process = Process::start(RECIPE, &[("APP_BODY_LIMIT", "100")]).await;
-    let mut client = GreeterClient::new(connect(&mut process).await);
+    let mut client = HelloClient::new(connect(&mut process).await);
     let greeting = client.greet(guest("Ada")).await.unwrap().into_inner();
     assert_eq!(greeting.text, "Hello, Ada!");
     let refused = client.greet(guest("")).await.unwrap_err();
@@ -86,7 +86,7 @@ async fn the_health_status_follows_the_drain() {
 #[tokio::test]
 async fn a_call_in_flight_is_answered_however_long_the_client_takes() {
     let mut process = Process::start(RECIPE, &[("APP_REQUEST_TIMEOUT", "1ms")]).await;
-    let mut client = GreeterClient::new(connect(&mut process).await);
+    let mut client = HelloClient::new(connect(&mut process).await);
     let (guests, coming) = mpsc::channel(1);
     guests.send(guest("Ada")).await.unwrap();
     let call = tokio::spawn(async move { client.greet_all(Request::new(ReceiverStream::new(coming))).await });

@@ -58,7 +58,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
     // Waited for in the drain: nothing depends on it, so it begins no more once it is asked.
     app.drain.spawn(sweep(app.variables.sweep_interval.0, app.drain.clone()));
     let router = Router::new().route("/events", post(add)).with_state(queue);
-    Ok(Service::new(router).with_limits("/events", RouteLimits::new().body(64 * 1024)))
+    Ok(Service::new(router).with_limits("/events", RouteLimits::new().body(8 * 1024)))
 }
 
 async fn add(

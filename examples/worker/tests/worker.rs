@@ -85,7 +85,7 @@ async fn a_full_queue_refuses_and_a_large_event_too() {
     let mut process = Process::start(RECIPE, &vars).await;
     let url = process.url("/events").await;
     let client = Client::new();
-    let large = "x".repeat(64 * 1024);
+    let large = "x".repeat(8 * 1024);
     assert_eq!(post(&client, &url, &large).await, StatusCode::PAYLOAD_TOO_LARGE);
     // One is on its way, one waits.
     eventually("the queue is full", async || {
