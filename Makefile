@@ -33,6 +33,7 @@ examples: ## compile and test the recipes; fetches PostgreSQL where there is non
 rename: ## give the service its name, everywhere: NAME=orders
 	cargo run --quiet --package xtask -- rename "$(NAME)"
 update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md
+	$(if $(FROM),,$(error FROM is missing: make update-engine FROM=../landfall))
 	cargo run --quiet --locked --manifest-path "$(FROM)/xtask/Cargo.toml" --target-dir target -- update-engine "$(FROM)"
 api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
 	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
@@ -74,3 +75,6 @@ canary: ## give the canary a share of the traffic: WEIGHT=0..100
 	k8s/canary.sh $(OVERLAY) "$(WEIGHT)"
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
+
+# What the service wants to be made too.
+-include service/service.mk

@@ -92,8 +92,10 @@ fn refuse(
 
 /// Stands for `engine.lock` where there is none: the files of the newer engine that are here, as they are.
 fn unlocked(root: &Path, newer: &[String]) -> Result<EngineLock, String> {
-    let status = Command::new("git").arg("-C").arg(root).args(["status", "--porcelain"]).output();
-    if !status.is_ok_and(|output| output.status.success() && output.stdout.is_empty()) {
+    let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(root).args(arguments).output();
+    let tracked = git(&["ls-files", "Cargo.toml"]).is_ok_and(|output| !output.stdout.is_empty());
+    let clean = git(&["status", "--porcelain", "."]).is_ok_and(|output| output.stdout.is_empty());
+    if !(tracked && clean) {
         return Err("There is no engine.lock, so edits of the engine's files cannot be seen: commit what you have first, \
                     and look at git diff afterwards"
             .to_owned());
@@ -118,7 +120,7 @@ fn difference(old: &EngineLock, new: &EngineLock) -> String {
     match added + removed + changed {
         0 => format!("The engine is landfall {} already.\n", new.version),
         _ => format!(
-            "The engine was landfall {} and is {} now: {changed} files changed, {added} added, {removed} removed.\n",
+            "The engine was landfall {} and is {} now: {changed} changed, {added} added, {removed} removed.\n",
             old.version, new.version
         ),
     }

@@ -74,7 +74,7 @@ fn a_newer_engine_is_taken_whole_and_nothing_else_changes() {
     let (ours, theirs) = (older("older"), newer("newer"));
     let before = content(&ours);
     let said = update(&ours, &theirs);
-    assert!(said.contains("2 files changed, 1 added, 1 removed"), "{said}");
+    assert!(said.contains("2 changed, 1 added, 1 removed"), "{said}");
     let after = content(&ours);
     assert_eq!(
         differing(&before, &after),
