@@ -13,8 +13,10 @@
 //!            unserved
 //!  HTTP/1               keep-alive every response says  a kept connection gets one last
 //!                                  `Connection: close`  response, with `Connection: close`
-//!  HTTP/2               open       GOAWAY, new streams  streams in flight finish
-//!                                  still answered
+//!  HTTP/2               open       GOAWAY goes with a    the same; what is open at
+//!                                  response, or to a    the end of the timeout gets
+//!                                  peer that reads      GOAWAY and is closed
+//!                                  while idle
 //!  streams, upgrades               told to finish       waited for, then aborted
 //!  background work                 told to finish       waited for, then aborted
 //!  workers                                              finish what the last requests left: after the drain

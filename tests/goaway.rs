@@ -4,7 +4,10 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use support::{
     eventually,
@@ -118,6 +121,22 @@ fn an_idle_peer_that_reads_gets_goaway_at_once() {
     let of_h2 =
         exit.log.iter().filter(|line| line["target"].as_str().is_some_and(|text| text.starts_with("h2")));
     assert_eq!(of_h2.count(), 0, "{:#?}", exit.log);
+}
+
+#[test]
+fn a_peer_that_pauses_now_and_then_is_not_told_in_a_pause_of_that_length() {
+    let process = testbed().start();
+    let mut client = Http2::connect(&process);
+    client.get("/");
+    // The test is about a time that passes.
+    thread::sleep(Duration::from_secs(3));
+    client.get("/");
+    process.drain();
+    thread::sleep(Duration::from_secs(4));
+    client.settle();
+    assert_eq!(client.goaways, [], "twice as long is a pause too long");
+    let stream = client.ask("/");
+    assert_goaway_comes_with(&mut client, stream);
 }
 
 #[test]
@@ -298,7 +317,7 @@ fn an_idle_peer_that_does_not_read_is_kept() {
     let mut client = used(&process);
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(1) {
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
     client.get("/");
     assert_eq!(client.pings, 0, "a client that does not read could not answer");

@@ -23,7 +23,10 @@ const PAUSE: Duration = Duration::from_millis(2500);
 fn left(process: &Process, count: u64) {
     eventually("they are noticed", || process.metric(GONE) == count);
     assert_eq!(process.metric(OPEN), 0);
-    assert_eq!(process.metric("http_server_active_requests{http_request_method=\"GET\"}"), 0);
+    assert_eq!(
+        process.metric("http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}"),
+        0
+    );
 }
 
 /// Clients that have got the first chunk of a response which then is quiet.

@@ -34,7 +34,7 @@ fn closed(process: &Process, reason: &str, count: u64) {
 }
 
 fn nothing_is_in_flight(process: &Process) {
-    let active = "http_server_active_requests{http_request_method=\"GET\"}";
+    let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
     eventually("no request is in flight", || process.metric(active) == 0);
 }
 

@@ -66,7 +66,8 @@ impl Leaving {
         [Self::No, Self::Draining, Self::Quiet, Self::GoawayRequested, Self::GoawaySent, Self::Close];
 }
 
-/// How long a peer that is not told by a response has asked nothing: GOAWAY crosses no request then, or hardly ever.
+/// How long a peer has asked nothing, at least, before it is told without a response; and twice as long as it has
+/// ever paused. GOAWAY that crosses a request loses it in some clients, which have not sent it yet.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// What the peer is expected to do.
@@ -262,7 +263,7 @@ impl Activity {
     }
 
     /// How long the peer has, and how the connection ends if that is not enough.
-    fn allowance(&self, awaiting: Awaiting) -> Option<(Duration, CloseReason)> {
+    fn allowance(&self, awaiting: Awaiting, longest_pause: Duration) -> Option<(Duration, CloseReason)> {
         let limits = &self.shared.limits;
         match awaiting {
             Awaiting::Close => Some((LINGER, CloseReason::Done)),
@@ -276,7 +277,7 @@ impl Activity {
             Awaiting::Request => {
                 let limit = match self.leaving() {
                     Leaving::No | Leaving::Quiet => limits.idle,
-                    Leaving::Draining => QUIET.min(limits.idle),
+                    Leaving::Draining => QUIET.max(longest_pause * 2).min(limits.idle),
                     _ => LINGER,
                 };
                 Some((limit, CloseReason::Idle))
@@ -292,11 +293,13 @@ pub(super) struct Deadline<'a> {
     timer: Pin<&'a mut Sleep>,
     seen: (Awaiting, u32),
     since: Instant,
+    longest_pause: Duration,
 }
 
 impl<'a> Deadline<'a> {
     pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>) -> Self {
-        Self { activity, timer, seen: (Awaiting::Nothing, 0), since: Instant::now() }
+        let seen = (Awaiting::Nothing, 0);
+        Self { activity, timer, seen, since: Instant::now(), longest_pause: Duration::ZERO }
     }
 
     /// Ready when the peer's time is up. To be polled after the connection, so that it sees what the connection
@@ -304,17 +307,23 @@ impl<'a> Deadline<'a> {
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = (self.activity.awaiting(), self.activity.turn.load(Relaxed));
         if now != self.seen {
+            let at = Instant::now();
             if now.0 == Awaiting::NothingHalfClosed
                 && self.seen == (Awaiting::Nothing, now.1)
                 && !self.activity.response_began.load(Relaxed)
-                && self.since.elapsed() > HALF_CLOSE
+                && at - self.since > HALF_CLOSE
             {
                 return Poll::Ready(CloseReason::Gone);
             }
+            if self.seen.0 == Awaiting::Request {
+                self.longest_pause = self.longest_pause.max(at - self.since);
+            }
             self.seen = now;
-            self.since = Instant::now();
+            self.since = at;
         }
-        let Some((limit, end)) = self.activity.allowance(now.0) else { return Poll::Pending };
+        let Some((limit, end)) = self.activity.allowance(now.0, self.longest_pause) else {
+            return Poll::Pending;
+        };
         let deadline = self.since + limit;
         if deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);

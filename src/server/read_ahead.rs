@@ -1,7 +1,17 @@
 //! What has been read of an HTTP/1 connection beyond the request that is answered: requests sent together are read
 //! together, and answered one by one.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+};
+
+use memchr::memmem::Finder;
+
+/// The end of a head, after the end of its last line.
+const BLANK_LINE: &[u8] = b"\r\n\r\n";
+
+static FIND_BLANK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BLANK_LINE));
 
 /// Follows the heads in what is read, RFC 9112 section 2.1. What follows a body in one read is not seen, as nobody
 /// here knows where the body ends.
@@ -15,20 +25,25 @@ pub(super) struct ReadAhead {
 impl ReadAhead {
     /// These bytes were read, and are no body.
     pub(super) fn bytes_read(&self, bytes: &[u8]) {
+        if !self.has_partial_head() && is_one_head(bytes) {
+            self.requests.fetch_add(1, Relaxed);
+            return;
+        }
+        let (mut in_head, mut in_line) = (self.in_head.load(Relaxed), self.in_line.load(Relaxed));
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', bytes) {
-            let is_empty = is_empty_line(&bytes[start..end]) && !self.in_line.load(Relaxed);
+            let is_empty = !in_line && is_empty_line(&bytes[start..end]);
             // Empty lines before a head belong to nothing, RFC 9112 section 2.2.
-            if is_empty && self.in_head.load(Relaxed) {
+            if is_empty && in_head {
                 self.requests.fetch_add(1, Relaxed);
             }
-            self.in_head.store(!is_empty, Relaxed);
-            self.in_line.store(false, Relaxed);
+            in_head = !is_empty;
+            in_line = false;
             start = end + 1;
         }
-        if !is_empty_line(&bytes[start..]) {
-            self.in_line.store(true, Relaxed);
-        }
+        in_line |= !is_empty_line(&bytes[start..]);
+        self.in_head.store(in_head, Relaxed);
+        self.in_line.store(in_line, Relaxed);
     }
 
     /// The first of the requests that were read is to be answered.
@@ -57,6 +72,13 @@ impl ReadAhead {
     }
 }
 
+/// Whether this is one head and nothing else, as most reads are.
+fn is_one_head(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(u8::is_ascii_uppercase)
+        && bytes.ends_with(BLANK_LINE)
+        && FIND_BLANK_LINE.find(bytes) == Some(bytes.len() - BLANK_LINE.len())
+}
+
 fn is_empty_line(line: &[u8]) -> bool {
     matches!(line, [] | b"\r")
 }
@@ -83,6 +105,16 @@ mod tests {
             assert_eq!(read([first, rest]), (2, false), "{first:?} {rest:?}");
         }
         assert_eq!(read(two.split_inclusive(|_| true)), (2, false));
+    }
+
+    #[test]
+    fn one_head_is_what_most_reads_are() {
+        assert!(is_one_head(HEAD.as_bytes()));
+        for other in
+            ["", "\r\n", "\r\n\r\n", &HEAD.repeat(2), &HEAD[1..HEAD.len() - 1], &format!("{HEAD}GET")]
+        {
+            assert!(!is_one_head(other.as_bytes()), "{other:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    mem,
+    mem, panic,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -98,7 +98,9 @@ impl Queue {
             let dropped = self.take(&mut lines);
             // Stands behind the last line that was let in.
             if dropped > 0 {
-                warn!(lines = dropped, "log lines were dropped: stdout was not read");
+                let tell = || warn!(lines = dropped, "log lines were dropped: stdout was not read");
+                // The service's own layers see it too; a panic of theirs must not end the log.
+                let _ = panic::catch_unwind(tell);
             }
             let lost = write(&lines);
             let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();

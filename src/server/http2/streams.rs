@@ -21,7 +21,7 @@ pub(super) struct Streams {
 struct OpenStream {
     id: u32,
     window: Window,
-    has_response: bool,
+    response_since: Option<Instant>,
 }
 
 /// How many bytes the peer is ready to take, and since when it takes none.
@@ -78,7 +78,7 @@ impl Streams {
             (HEADERS, _) if frame.stream > self.last => {
                 self.last = frame.stream;
                 let window = Window::new(self.initial_window);
-                self.open.push(OpenStream { id: frame.stream, window, has_response: false });
+                self.open.push(OpenStream { id: frame.stream, window, response_since: None });
             }
             (RST_STREAM, _) => self.close(frame.stream),
             (SETTINGS, &[0, SETTINGS_INITIAL_WINDOW_SIZE, a, b, c, d]) if !frame.has(ACK) => {
@@ -115,7 +115,7 @@ impl Streams {
                 if frame.has(END_STREAM) {
                     self.close(frame.stream);
                 } else if let Some(stream) = self.find(frame.stream) {
-                    stream.has_response = true;
+                    stream.response_since.get_or_insert_with(Instant::now);
                     // Also at a window of zero from the beginning.
                     stream.window.takes(bytes);
                 }
@@ -146,10 +146,83 @@ impl Streams {
     }
 
     fn held_up(&self) -> impl Iterator<Item = (u32, Instant)> {
-        let begun = self.open.iter().filter(|stream| stream.has_response);
-        begun.filter_map(|stream| {
-            let since = [self.window.shut_since, stream.window.shut_since].into_iter().flatten().min();
-            since.map(|since| (stream.id, since))
+        self.open.iter().filter_map(|stream| {
+            let begun = stream.response_since?;
+            let by_connection = self.window.shut_since.map(|since| since.max(begun));
+            let since = [by_connection, stream.window.shut_since].into_iter().flatten().min()?;
+            Some((stream.id, since))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn frame(kind: u8, stream: u32, length: u32) -> Frame {
+        Frame { kind, flags: 0, stream, length }
+    }
+
+    fn window_update(streams: &mut Streams, stream: u32, by: u32) {
+        streams.received(frame(WINDOW_UPDATE, stream, 4), &by.to_be_bytes());
+    }
+
+    /// A stream whose response has begun.
+    fn respond(streams: &mut Streams, id: u32) {
+        streams.received(frame(HEADERS, id, 10), &[]);
+        streams.sent(frame(HEADERS, id, 10), &[]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_held_up_from_the_last_byte_that_its_window_takes() {
+        let mut streams = Streams::default();
+        respond(&mut streams, 1);
+        streams.sent(frame(DATA, 1, 65_534), &[]);
+        window_update(&mut streams, 0, 1 << 20);
+        assert_eq!(streams.held_up_since(), None);
+        advance(Duration::from_secs(1)).await;
+        streams.sent(frame(DATA, 1, 1), &[]);
+        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+        window_update(&mut streams, 1, 1);
+        assert_eq!(streams.held_up_since(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_is_taken_back_is_shut() {
+        let mut streams = Streams::default();
+        respond(&mut streams, 1);
+        let settings = [0, SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, 0, 0];
+        streams.received(frame(SETTINGS, 0, 6), &settings);
+        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_begins_when_the_connection_is_shut_has_its_own_time() {
+        let mut streams = Streams::default();
+        respond(&mut streams, 1);
+        window_update(&mut streams, 1, 1 << 20);
+        streams.sent(frame(DATA, 1, 65_535), &[]);
+        let shut = Instant::now();
+        advance(Duration::from_secs(9)).await;
+        respond(&mut streams, 3);
+        assert_eq!(streams.held_up_until(shut), [1]);
+        assert_eq!(streams.held_up_until(Instant::now()), [1, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_open_until_the_last_frame_of_its_response() {
+        let mut streams = Streams::default();
+        respond(&mut streams, 1);
+        respond(&mut streams, 3);
+        streams.sent(Frame { flags: END_STREAM, ..frame(DATA, 1, 0) }, &[]);
+        assert_eq!((streams.len(), streams.last()), (1, 3));
+        streams.received(frame(HEADERS, 3, 1), &[]);
+        assert_eq!(streams.len(), 1, "trailers open nothing");
+        streams.received(frame(RST_STREAM, 3, 4), &[]);
+        assert_eq!(streams.len(), 0);
     }
 }

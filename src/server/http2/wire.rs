@@ -173,6 +173,9 @@ impl Wire {
     /// Ends the streams that the peer has held up for too long, and comes back when the next one is due.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let limit = self.activity.shared.limits.stall;
+        if self.incoming.is_between_frames() {
+            self.stalled_inside_frame = false;
+        }
         while let Some(since) = self.streams.held_up_since() {
             let due = since + limit;
             let timer = self.stall.get_or_insert_with(|| Box::pin(sleep_until(due)));
