@@ -34,7 +34,10 @@ pub(crate) fn rename(root: &Path, to: &str) -> Result<String, String> {
         }
         tree::write(root, "Cargo.lock", &cargo_lock::rename(&lock, &from, to))?;
         let _ = writeln!(report, "`{from}` is `{to}` now, in {} files.", changed.len() + 1);
-        report += &leftovers(root, &files, &from, to);
+        // The engine's own text says the first name nowhere else, and may say a later one for something else.
+        let engines = |path: &String| old_lock.as_ref().is_some_and(|lock| lock.files.contains_key(path));
+        let looked_through: Vec<String> = files.iter().filter(|path| !engines(path)).cloned().collect();
+        report += &leftovers(root, &looked_through, &from, to);
     }
 
     let new_lock = match old_lock {
@@ -86,10 +89,11 @@ fn check_free(root: &Path, files: &[String], from: &str, to: &str) -> Result<(),
 
 /// What still has the old name, by a plain search.
 fn leftovers(root: &Path, files: &[String], from: &str, to: &str) -> String {
-    let is_english = files
+    let engine = root.join("src");
+    let is_english = tree::files(&engine)
+        .unwrap_or_default()
         .iter()
-        .filter(|path| path.starts_with("src/"))
-        .filter_map(|path| tree::text(root, path))
+        .filter_map(|path| tree::text(&engine, path))
         .any(|text| !words(&text, from).is_empty());
     if is_english {
         return format!("`{from}` is a word of the engine's too, so what else contains it is not listed.\n");
@@ -114,14 +118,15 @@ fn texts<'a>(root: &'a Path, files: &'a [String]) -> impl Iterator<Item = (Strin
     })
 }
 
-/// Where a word stands, in any case and with `_` for `-`.
+/// Where a word stands, in any case and with `_` for `-`, but for the example in `make rename NAME=orders`.
 fn words(text: &str, word: &str) -> Vec<usize> {
-    let text = text.to_ascii_lowercase().replace('_', "-");
+    let plain = text.to_ascii_lowercase().replace('_', "-");
     let is_part = |c: char| c.is_ascii_alphanumeric();
-    let found = text.match_indices(word).map(|(at, _)| at);
-    found
-        .filter(|at| !text[..*at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
-        .collect()
+    let is_whole = |at: usize| {
+        let (before, after) = (&plain[..at], &plain[at + word.len()..]);
+        !before.ends_with(is_part) && !after.starts_with(is_part) && !text[..at].ends_with("NAME=")
+    };
+    plain.match_indices(word).map(|(at, _)| at).filter(|at| is_whole(*at)).collect()
 }
 
 fn line_of(path: &str, text: &str, at: usize) -> String {
@@ -149,6 +154,7 @@ mod tests {
     #[test]
     fn a_word_is_found_in_any_case() {
         assert_eq!(words("MySvc my_svc MY-SVC my-svcs xmy-svc", "my-svc").len(), 2);
+        assert_eq!(words("make rename NAME=shop", "shop").len(), 0);
         assert_eq!(words("Shop, shop_x; shops", "shop").len(), 2);
     }
 }

@@ -37,7 +37,9 @@ fn any_name_twice_in_a_row_and_back_leaves_the_very_same_tree() {
         let said = done(&root, &["rename", &name]);
         assert_eq!(service(&root), name);
         assert!(said.contains(&format!("`{old}` is `{name}` now")), "{said}");
-        done(&root, &["rename", "between-2"]);
+        let said = done(&root, &["rename", "between-2"]);
+        let left = said.contains("Nothing is left") || said.contains("a word of the engine's");
+        assert!(left || repository().join("engine.lock").exists(), "{said}");
         done(&root, &["rename", &name]);
         done(&root, &["rename", &name]);
         done(&root, &["rename", &old]);
