@@ -13,7 +13,7 @@
 //!            unserved
 //!  HTTP/1               keep-alive every response says  a kept connection gets one last
 //!                                  `Connection: close`  response, with `Connection: close`
-//!  HTTP/2               open       GOAWAY goes with a    the same; what is open at
+//!  HTTP/2               open       GOAWAY goes with a   the same; what is open at
 //!                                  response, or to a    the end of the timeout gets
 //!                                  peer that reads      GOAWAY and is closed
 //!                                  while idle
