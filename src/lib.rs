@@ -16,11 +16,11 @@
 //!  HTTP/2               open       GOAWAY goes with a   the same; what is open at
 //!                                  response, or to a    the end of the timeout gets
 //!                                  peer that reads      GOAWAY and is closed
-//!                                  while idle
+//!                                  when idle
 //!  streams, upgrades               told to finish       waited for, then aborted
 //!  background work                 told to finish       waited for, then aborted
-//!  workers                                              finish what the last requests left: after the drain
-//!  cleanup                                              pools close, telemetry flushes: after the drain
+//!  workers                                              told when the last request was answered
+//!  clean-up                                             pools close, telemetry flushes: after the drain
 //! ```
 //!
 //! # Layout
