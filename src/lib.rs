@@ -25,14 +25,14 @@
 //!
 //! # Layout
 //!
-//! - [`app`]: the order things happen in
-//! - [`service`]: what a service gets to build itself from, and what it gives to be run
-//! - [`lifecycle`], [`shutdown`]: the phases; signals and the sequence
-//! - [`server`]: accept loop, connection deadlines, draining connections
-//! - [`health`], [`metrics`], [`admin`]: what the cluster asks
-//! - [`config`], [`command`]: environment in, a checked value out; and the command line
+//! - `app`: the order things happen in
+//! - `service`: what a service gets to build itself from, and what it gives to be run
+//! - `lifecycle`, `shutdown`: the phases; signals and the sequence
+//! - `server`: accept loop, connection deadlines, draining connections
+//! - [`health`], [`metrics`], `admin`: what the cluster asks
+//! - [`config`], `command`: environment in, a checked value out; and the command line
 //! - [`telemetry`], [`trace`]: logs; request ids and spans
-//! - [`layers`], [`error`]: what wraps each request; problem+json
+//! - `layers`, [`error`]: what wraps each request; problem+json
 //! - [`testing`]: a service without sockets, for tests of its routes
 //!
 //! No module imports one that imports it, and none knows a service.
