@@ -60,18 +60,12 @@ impl<V: Variables> Program<V> {
         F: Future<Output = Result<Service, StartError>> + Send + 'static,
     {
         if let Some(command) = command::from_arguments(&self.build) {
-            return command.run::<V>();
+            let run = unless_signalled(&mut signals, || command.run::<V>());
+            return run.await.unwrap_or(ExitCode::FAILURE);
         }
-        // On a thread of its own, which is left behind: a file on a mount that hangs must not hold up the end.
-        let (loaded, loading) = oneshot::channel();
-        thread::spawn(move || {
-            // After a signal nobody waits for it any more.
-            let _ = loaded.send(LoadedConfig::from_env());
-        });
-        let loaded = tokio::select! {
-            biased;
-            signal = signals.next() => return end_with(ExitCode::SUCCESS, || log_early_signal(signal)),
-            loaded = loading => loaded.expect("the thread sends before it ends"),
+        let loaded = match unless_signalled(&mut signals, LoadedConfig::from_env).await {
+            Ok(loaded) => loaded,
+            Err(signal) => return end_with(ExitCode::SUCCESS, || log_early_signal(signal)),
         };
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -98,6 +92,23 @@ impl<V: Variables> Program<V> {
         };
         logs.writer.flush(log_limit);
         code
+    }
+}
+
+/// Does what may hang, such as to read a file on a mount that does, on a thread that a signal leaves behind.
+async fn unless_signalled<T: Send + 'static>(
+    signals: &mut Signals,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ShutdownSignal> {
+    let (done, result) = oneshot::channel();
+    thread::spawn(move || {
+        // Nobody waits for it any more after a signal.
+        done.send(work()).ok();
+    });
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(signal),
+        result = result => Ok(result.expect("the thread sends before it ends")),
     }
 }
 

@@ -13,26 +13,26 @@
 //!            unserved
 //!  HTTP/1               keep-alive every response says  a kept connection gets one last
 //!                                  `Connection: close`  response, with `Connection: close`
-//!  HTTP/2               open       GOAWAY goes with a    the same; what is open at
+//!  HTTP/2               open       GOAWAY goes with a   the same; what is open at
 //!                                  response, or to a    the end of the timeout gets
 //!                                  peer that reads      GOAWAY and is closed
-//!                                  while idle
+//!                                  when idle
 //!  streams, upgrades               told to finish       waited for, then aborted
 //!  background work                 told to finish       waited for, then aborted
-//!  workers                                              finish what the last requests left: after the drain
-//!  cleanup                                              pools close, telemetry flushes: after the drain
+//!  workers                                              told when the last request was answered
+//!  clean-up                                             pools close, telemetry flushes: after the drain
 //! ```
 //!
 //! # Layout
 //!
-//! - [`app`]: the order things happen in
-//! - [`service`]: what a service gets to build itself from, and what it gives to be run
-//! - [`lifecycle`], [`shutdown`]: the phases; signals and the sequence
-//! - [`server`]: accept loop, connection deadlines, draining connections
-//! - [`health`], [`metrics`], [`admin`]: what the cluster asks
-//! - [`config`], [`command`]: environment in, a checked value out; and the command line
+//! - `app`: the order things happen in
+//! - `service`: what a service gets to build itself from, and what it gives to be run
+//! - `lifecycle`, `shutdown`: the phases; signals and the sequence
+//! - `server`: accept loop, connection deadlines, draining connections
+//! - [`health`], [`metrics`], `admin`: what the cluster asks
+//! - [`config`], `command`: environment in, a checked value out; and the command line
 //! - [`telemetry`], [`trace`]: logs; request ids and spans
-//! - [`layers`], [`error`]: what wraps each request; problem+json
+//! - `layers`, [`error`]: what wraps each request; problem+json
 //! - [`testing`]: a service without sockets, for tests of its routes
 //!
 //! No module imports one that imports it, and none knows a service.

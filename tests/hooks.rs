@@ -88,7 +88,7 @@ async fn what_is_shed_times_out_fails_or_panics_passes_the_outer_layers_too() {
     let mut slow = Box::pin(ask(&service, request("/slow")));
     assert!(futures_util::poll!(&mut slow).is_pending());
     check(ask(&service, request("/")).await, StatusCode::SERVICE_UNAVAILABLE).await;
-    check(slow.await, StatusCode::SERVICE_UNAVAILABLE).await;
+    check(slow.await, StatusCode::GATEWAY_TIMEOUT).await;
     check(ask(&service, request("/panic")).await, StatusCode::INTERNAL_SERVER_ERROR).await;
     check(ask(&service, request("/nothing")).await, StatusCode::NOT_FOUND).await;
     let conflict = ask(&service, request("/conflict")).await;
@@ -132,7 +132,7 @@ async fn a_route_has_a_timeout_of_its_own() {
     let limits = RouteLimits::new().timeout(Duration::from_secs(90));
     let service = started(Service::new(routes()).with_limits("/patient/{name}", limits), &[]).await;
     assert_eq!(ask(&service, request("/patient/one")).await.status(), StatusCode::OK);
-    assert_eq!(ask(&service, request("/slow")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask(&service, request("/slow")).await.status(), StatusCode::GATEWAY_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,6 +121,10 @@ fn sigterm_ends_a_process_whose_configuration_can_not_be_read_to_its_end() {
     let exit = process.exit();
     exit.with_code(0);
     exit.position("stopped: received a signal before anything was served");
+    let process = testbed().command("config").set("APP_API_TOKEN_FILE", &path).spawn();
+    wait_for_handlers(&process);
+    process.signal(Signal::TERM);
+    process.exit().with_code(1);
     // Not before: it would have gone on by itself.
     holder.kill().expect("it sleeps");
     holder.wait().expect("it was killed");

@@ -46,20 +46,21 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
         let expired = poll_fn(|cx| deadline.poll_expired(cx));
         tokio::select! {
             biased;
-            result = connection.as_mut() => return match result {
-                _ if activity.is_stalled() => CloseReason::Stalled,
-                // hyper also ends, with all streams, at a request that it takes for a mistake, and says that all is well.
-                Ok(()) if activity.is_closed() => end,
-                _ => CloseReason::Failed,
-            },
+            // Before anything is written: a response after the signal brings GOAWAY.
             () = draining.as_mut(), if phase < Phase::Draining => {
                 phase = Phase::Draining;
                 if activity.leaving() == Leaving::No {
                     activity.leave(Leaving::Draining);
                 }
             }
-            // The wire sees it when it is polled, as it is next.
+            // The wire looks at the phase itself, when it is polled, as it is next.
             () = closing.as_mut(), if phase < Phase::Closing => phase = Phase::Closing,
+            result = connection.as_mut() => return match result {
+                _ if activity.is_stalled() => CloseReason::Stalled,
+                // hyper also ends, with all streams, at a request that it takes for a mistake, and says that all is well.
+                Ok(()) if activity.is_closed() => end,
+                _ => CloseReason::Failed,
+            },
             why = expired => match (why, activity.leaving()) {
                 (CloseReason::Idle, Leaving::Draining) => activity.leave(Leaving::Quiet),
                 (CloseReason::Idle, Leaving::No | Leaving::Quiet) => {

@@ -51,6 +51,12 @@ impl Setup {
         self
     }
 
+    /// Runs a command instead of serving.
+    pub(crate) fn command(mut self, name: &str) -> Self {
+        self.0.arg(name);
+        self
+    }
+
     /// Starts it, without waiting for anything.
     pub(crate) fn spawn(mut self) -> Process {
         let mut child = self.0.spawn().expect("the binary is built and can be run");

@@ -16,7 +16,7 @@ async fn stalled(process: &mut Process) -> TcpStream {
     let head =
         "POST /items HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let active = "http_server_active_requests{http_request_method=\"POST\"}";
+    let active = "http_server_active_requests{http_request_method=\"POST\",url_scheme=\"http\"}";
     eventually("it is in flight", async || process.metric(active).await == Some(1)).await;
     stream
 }

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use harness::{PATIENCE, Process};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Streaming, transport::Channel};
 use tonic_health::pb::{
@@ -85,13 +90,15 @@ async fn the_health_status_follows_the_drain() {
 
 #[tokio::test]
 async fn a_call_in_flight_is_answered_however_long_the_client_takes() {
-    let mut process = Process::start(RECIPE, &[("APP_REQUEST_TIMEOUT", "1ms")]).await;
+    let mut process = Process::start(RECIPE, &[("APP_REQUEST_TIMEOUT", "10ms")]).await;
     let mut client = HelloClient::new(connect(&mut process).await);
     let (guests, coming) = mpsc::channel(1);
     guests.send(guest("Ada")).await.unwrap();
     let call = tokio::spawn(async move { client.greet_all(Request::new(ReceiverStream::new(coming))).await });
     // Taken up when there is room again, which is after the first has gone.
     guests.send(guest("Grace")).await.unwrap();
+    // Longer than a request may take.
+    sleep(Duration::from_millis(20)).await;
 
     process.drain().await;
     process.close().await;
