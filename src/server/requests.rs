@@ -26,9 +26,9 @@ use super::{
 };
 use crate::error::Problem;
 
-/// How much of a response is handed to hyper at a time on HTTP/2, where hyper would keep all of what it has until
-/// the peer takes it; also the largest frame that most peers take.
-const PART: usize = 16 << 10;
+/// How much of a response is handed to hyper at a time on HTTP/2, where hyper keeps all of what it has until the peer
+/// takes it.
+const PART: usize = 64 << 10;
 
 /// The router as hyper calls it: counts each request, and keeps it in flight until its response is sent.
 #[derive(Debug)]
