@@ -203,7 +203,7 @@ where
     };
     let router = router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
     let limits = within_descriptors(Limits::from(&*config));
-    let server = Server::new(listener, router, limits, &lifecycle, &metrics);
+    let server = Server::new(listener, router, limits, service.transport, &lifecycle, &metrics);
     let connections = server.connections();
     health.watch_listener(server.accept_loop());
     // Before the first client is answered, or it could be told that we are still starting.
@@ -251,7 +251,7 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         for_probes: true,
     };
     let unseen = Metrics::new();
-    Server::new(listener, router, limits, &Lifecycle::new(&unseen), &unseen)
+    Server::new(listener, router, limits, None, &Lifecycle::new(&unseen), &unseen)
 }
 
 /// Raises the limit of file descriptors as far as it goes, and keeps the cap on connections under it, so that

@@ -9,6 +9,7 @@ mod listen;
 mod read_ahead;
 mod requests;
 mod stream;
+mod transport;
 mod unsent;
 
 use std::{
@@ -34,6 +35,7 @@ use self::stream::Stream;
 pub(crate) use self::{
     connections::{CloseReason, Connections, Protocol},
     listen::bind,
+    transport::Transport,
 };
 use crate::{
     config::Config,
@@ -90,6 +92,7 @@ pub(crate) struct Server {
 struct Shared {
     router: Router,
     limits: Limits,
+    transport: Option<Transport>,
     lifecycle: Lifecycle,
     connections: Arc<Connections>,
     slots: Arc<Semaphore>,
@@ -129,6 +132,7 @@ impl Server {
         listener: net::TcpListener,
         router: Router,
         limits: Limits,
+        transport: Option<Transport>,
         lifecycle: &Lifecycle,
         metrics: &Metrics,
     ) -> Self {
@@ -136,6 +140,7 @@ impl Server {
         let shared = Shared {
             router,
             limits,
+            transport,
             lifecycle: lifecycle.clone(),
             connections: Arc::new(Connections::new(metrics)),
             slots: Arc::new(Semaphore::new(slots)),

@@ -1,10 +1,17 @@
 //! What a service gets to build itself from, and what it gives to be run.
 
-use std::{pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use axum::Router;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use crate::{Build, config::Config, health::Health, layers::RouteLimits, lifecycle::Drain, metrics::Metrics};
+use crate::{
+    Build, config::Config, health::Health, layers::RouteLimits, lifecycle::Drain, metrics::Metrics,
+    server::Transport,
+};
 
 /// Why a service could not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +55,7 @@ pub struct Service {
     pub(crate) router: Router,
     pub(crate) limits: Vec<(&'static str, RouteLimits)>,
     pub(crate) outer: OuterLayers,
+    pub(crate) transport: Option<Transport>,
     pub(crate) cleanup: Cleanup,
 }
 
@@ -55,7 +63,13 @@ impl Service {
     /// Serves these routes, each wrapped in the engine's layers. What the router is wrapped in already stands inside
     /// them.
     pub fn new(router: Router) -> Self {
-        Self { router, limits: Vec::new(), outer: Box::new(|router| router), cleanup: Box::pin(async {}) }
+        Self {
+            router,
+            limits: Vec::new(),
+            outer: Box::new(|router| router),
+            transport: None,
+            cleanup: Box::pin(async {}),
+        }
     }
 
     /// Gives one route limits of its own, by its path as the router has it; the start fails when there is no such
@@ -70,6 +84,17 @@ impl Service {
     pub fn with_outer_layers(mut self, wrap: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         let inner = self.outer;
         self.outer = Box::new(move |router| wrap(inner(router)));
+        self
+    }
+
+    /// Wraps each connection of the service's port before anything is read from it, such as in TLS. It has
+    /// `APP_FIRST_BYTE_TIMEOUT` for its handshake and the first bytes of a request together.
+    pub fn with_transport<T, F>(mut self, wrap: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        self.transport = Some(Transport::new(wrap));
         self
     }
 

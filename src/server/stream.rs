@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Protocol, Shared, activity::Activity};
+use super::{Protocol, Shared, activity::Activity, transport::Socket};
 
 /// What an HTTP/2 client says first, RFC 9113 section 3.4.
 pub(super) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,7 +22,7 @@ pub(super) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connection is open as long as its stream lives, also when it was upgraded to something else.
 #[derive(Debug)]
 pub(super) struct Stream {
-    tcp: TcpStream,
+    socket: Socket,
     first: First,
     activity: Arc<Activity>,
     shut_down: bool,
@@ -44,7 +44,7 @@ impl Stream {
         let protocol = Protocol::Undecided;
         shared.connections.opened(protocol);
         Self {
-            tcp,
+            socket: Socket::Tcp(tcp),
             first: First::default(),
             activity: Arc::new(Activity::new(shared)),
             shut_down: false,
@@ -60,9 +60,12 @@ impl Stream {
 
     /// Waits for enough bytes to tell the protocol; `None` when the peer closes without sending any.
     pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        if let Some(transport) = &self.activity.shared.transport {
+            self.socket.wrap(transport).await?;
+        }
         loop {
             let First { bytes, end, .. } = &mut self.first;
-            let read = self.tcp.read(&mut bytes[*end..]).await?;
+            let read = self.socket.read(&mut bytes[*end..]).await?;
             *end += read;
             if *end == 0 {
                 return Ok(None);
@@ -114,7 +117,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         if self.protocol == Protocol::Http1 {
             self.activity.bytes_read(&buf.filled()[before..]);
         }
@@ -125,7 +128,7 @@ impl AsyncRead for Stream {
 impl Stream {
     /// Notices that an HTTP/1 peer closes its side, or all of it, while it waits for its response.
     fn watch_peer(&self, cx: &mut Context<'_>) {
-        match self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+        match self.socket.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
             Poll::Ready(Ok(0)) => self.activity.half_closed(),
             Poll::Ready(Err(_)) => self.activity.gone(),
             // Another request, or nothing.
@@ -144,7 +147,7 @@ impl Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.note(written)
     }
 
@@ -153,33 +156,33 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
         self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.protocol == Protocol::Http1 && self.activity.is_peer_unwatched() {
             self.watch_peer(cx);
         }
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     /// Closes our side and reads on until the peer closes its own: a socket closed with unread bytes sends a
     /// reset, which destroys a response that is still on its way. RFC 9112 section 9.6 asks for the same.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut_down {
-            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             self.shut_down = true;
             self.activity.closed();
         }
         let mut scratch = [0; 2048];
         loop {
             let mut unread = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut unread))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut unread))?;
             if unread.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

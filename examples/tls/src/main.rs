@@ -1,6 +1,4 @@
-//! TLS in front of the service's port, in its process: a new certificate is taken up while it runs, and the drain loses nothing.
-
-mod front;
+//! TLS on the service's port: a new certificate is taken up while it runs, and the drain is the engine's.
 
 use std::{
     io,
@@ -10,33 +8,25 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use landfall::{
-    App, Build, Program, Service, Signals, StartError,
-    config::{Config, ConfigErrors, HumanDuration},
-};
-use tokio::{fs, net::TcpListener, sync::watch, time::sleep};
-use tokio_rustls::rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+use landfall::{App, Build, Program, Service, Signals, StartError, config::HumanDuration};
+use tokio::{fs, sync::watch, time::sleep};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
 };
 use tracing::{info, warn};
-
-use self::front::Front;
 
 landfall::variables! {
     /// What the service reads from its environment.
     struct Variables {
-        /// Port of TLS; 0 takes a free one.
-        tls_port: u16 = 8443, "a port, 0 to 65535";
         /// Directory with `tls.crt` and `tls.key`, as a Secret of type kubernetes.io/tls is mounted.
         tls_directory: PathBuf, "the path of a directory";
         /// From one look for a new certificate to the next.
         tls_reload_interval: HumanDuration = HumanDuration::secs(60), "a duration such as 500ms, 10s or 1m";
-    }
-
-    fn check(&self, config: &Config, errors: &mut ConfigErrors) {
-        errors.expect(config.port != 0, "port", "a port that is known: TLS is forwarded to it", config.port);
     }
 }
 
@@ -49,11 +39,8 @@ async fn main() -> io::Result<ExitCode> {
 }
 
 async fn start(app: App<Variables>) -> Result<Service, StartError> {
-    let listener = TcpListener::bind((app.config.host, app.variables.tls_port)).await?;
-    info!(address = %listener.local_addr()?, "listening for TLS");
     let pair = Pair::read(&app.variables.tls_directory).await?;
     let (sender, config) = watch::channel(Arc::new(pair.config()?));
-    app.drain.spawn(Front::new(&app.config, config, app.drain.clone()).run(listener));
     let (variables, drain) = (app.variables, app.drain.clone());
     app.drain.spawn(async move {
         tokio::select! {
@@ -61,7 +48,10 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
             () = reload(&variables, pair, &sender) => {}
         }
     });
-    Ok(Service::new(Router::new().route("/", get(async || "over TLS\n"))))
+    let router = Router::new().route("/", get(async || "over TLS\n"));
+    // A connection has the certificate that is in force when it comes.
+    let accept = move |tcp| TlsAcceptor::from(config.borrow().clone()).accept(tcp);
+    Ok(Service::new(router).with_transport(accept))
 }
 
 /// A certificate and its key, as their files have them.

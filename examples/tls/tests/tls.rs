@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, net::TcpListener, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use harness::{Process, eventually};
 use http_body_util::{BodyExt, Empty};
@@ -35,11 +35,6 @@ fn write_certificate(directory: &Path) -> Certificate {
     made.cert.der().clone()
 }
 
-/// TLS is forwarded to the service's port, so that one has to be known.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
-}
-
 struct Recipe {
     process: Process,
     address: String,
@@ -47,15 +42,10 @@ struct Recipe {
 
 impl Recipe {
     async fn start(directory: &TempDir) -> Self {
-        let port = free_port();
-        let vars = [
-            ("APP_PORT", port.as_str()),
-            ("APP_TLS_PORT", "0"),
-            ("APP_TLS_DIRECTORY", directory.path().to_str().unwrap()),
-            ("APP_TLS_RELOAD_INTERVAL", "50ms"),
-        ];
+        let vars =
+            [("APP_TLS_DIRECTORY", directory.path().to_str().unwrap()), ("APP_TLS_RELOAD_INTERVAL", "50ms")];
         let mut process = Process::start(RECIPE, &vars).await;
-        let address = process.line("listening for TLS").await["address"].as_str().unwrap().to_owned();
+        let address = process.service().await;
         Self { process, address }
     }
 
@@ -187,10 +177,23 @@ async fn a_bad_certificate_stops_the_start() {
     let directory = TempDir::new().unwrap();
     write_certificate(directory.path());
     fs::write(directory.path().join("tls.crt"), "no certificate").unwrap();
-    let port = free_port();
-    let directory = directory.path().to_str().unwrap();
-    let vars = [("APP_PORT", port.as_str()), ("APP_TLS_PORT", "0"), ("APP_TLS_DIRECTORY", directory)];
+    let vars = [("APP_TLS_DIRECTORY", directory.path().to_str().unwrap())];
     let exit = Process::spawn(RECIPE, &vars).exit().await;
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     exit.position("the service could not start");
+}
+
+#[tokio::test]
+async fn a_client_that_never_shakes_hands_is_closed() {
+    let directory = TempDir::new().unwrap();
+    write_certificate(directory.path());
+    let vars =
+        [("APP_TLS_DIRECTORY", directory.path().to_str().unwrap()), ("APP_FIRST_BYTE_TIMEOUT", "100ms")];
+    let mut process = Process::start(RECIPE, &vars).await;
+    let mut client = TcpStream::connect(process.service().await).await.unwrap();
+    client.write_all(&[22]).await.unwrap();
+    let read = client.read(&mut [0]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    let closed = "server_connections_closed_total{reason=\"first_byte\"}";
+    eventually("it is counted", async || process.metric(closed).await == Some(1)).await;
 }
