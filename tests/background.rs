@@ -1,10 +1,15 @@
-//! Work in the background: told when the drain starts or when the last request was answered, waited for, bounded,
-//! and in the report.
+//! Streams, upgrades and work in the background: told when the drain starts or when the last request was answered,
+//! waited for, bounded, and in the report.
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
-use support::process::{Process, testbed};
+use support::{
+    eventually,
+    http1::Http1,
+    lifecycle::{assert_last, with_500_ms_to_close},
+    process::{Process, testbed},
+};
 
 fn with_a_worker() -> Process {
     testbed().set("TESTBED_WORKER", "held").start()
@@ -66,4 +71,115 @@ fn a_worker_gets_its_turn_when_connections_were_aborted() {
     assert_eq!(report["connections_aborted"], 1, "{report}");
     assert_eq!(report["workers_aborted"], 0, "{report}");
     exit.position("shipped");
+}
+
+// Streams, upgrades, background work
+
+#[test]
+fn the_tick_stream_ends_politely() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.ask("/ticks");
+    let head = client.head();
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    assert_eq!(client.chunk().as_deref(), Some("event: tick\ndata: 0\n\n"));
+    process.drain();
+    let rest: Vec<_> = std::iter::from_fn(|| client.chunk()).collect();
+    let last = rest.last().expect("there is a last event");
+    assert!(last.starts_with("event: drain\n") && last.contains("\nretry: "), "{last}");
+    // Its head was sent before the signal and promised to keep the connection.
+    assert_last(&client.get("/"), 200);
+    client.ended();
+    process.close();
+    process.exit().with_code(0);
+}
+
+fn upgraded(process: &Process, path: &str) -> Http1 {
+    let mut client = process.connect();
+    client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"));
+    let answer = client.head();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("connection"), Some("upgrade"));
+    client.send("hello\n");
+    assert_eq!(client.line(), "hello");
+    client
+}
+
+#[test]
+fn an_upgraded_connection_is_told_to_finish_and_waited_for() {
+    for path in ["/echo", "/echo/untracked"] {
+        let process = testbed().start();
+        let mut client = upgraded(&process, path);
+        eventually("its end as HTTP is counted", || {
+            process.metric("server_connections_closed_total{reason=\"upgraded\"}") == 1
+        });
+        assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 1);
+        process.drain();
+        assert_eq!(client.line(), "bye");
+        process.close();
+        client.send("not yet\n");
+        assert_eq!(client.line(), "not yet");
+        drop(client);
+        process.exit().with_code(0);
+    }
+}
+
+#[test]
+fn a_connection_can_still_be_upgraded_while_draining() {
+    let process = testbed().start();
+    process.drain();
+    let mut client = process.connect();
+    client.send("GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    let answer = client.head();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("connection"), Some("upgrade"));
+    assert_eq!(client.line(), "bye");
+    drop(client);
+    process.close();
+    process.exit().with_code(0);
+}
+
+#[test]
+fn an_upgraded_connection_that_does_not_finish_is_aborted_and_counted() {
+    for (path, counted) in [("/echo", "tasks_aborted"), ("/echo/untracked", "connections_aborted")] {
+        let process = with_500_ms_to_close();
+        let mut client = upgraded(&process, path);
+        process.drain();
+        process.close();
+        let exit = process.exit();
+        let report = exit.with_code(1);
+        assert_eq!(report[counted], 1, "{path}: {report}");
+        assert_eq!(client.line(), "bye");
+        assert!(client.is_cut_off());
+    }
+}
+
+#[test]
+fn a_background_task_is_told_to_finish_and_waited_for() {
+    let process = testbed().set("TESTBED_TASK", "held").start();
+    process.drain();
+    process.line("held");
+    process.close();
+    process.release();
+    let exit = process.exit();
+    exit.with_code(0);
+    let order = ["closing", "worked", "cleaned up", "stopped"].map(|line| exit.position(line));
+    assert!(order.is_sorted(), "{order:?}: {:#?}", exit.log);
+}
+
+#[test]
+fn a_background_task_that_does_not_finish_is_aborted_and_counted() {
+    let process = testbed()
+        .set("TESTBED_TASK", "held")
+        .set("APP_DRAIN_TIMEOUT", "300ms")
+        .set("APP_REQUEST_TIMEOUT", "300ms")
+        .start();
+    process.drain();
+    process.line("held");
+    process.close();
+    let exit = process.exit();
+    let report = exit.with_code(1);
+    assert_eq!(report["tasks_aborted"], 1, "{report}");
+    assert_eq!(report["connections_aborted"], 0, "{report}");
+    assert!(exit.messages().all(|message| message != "worked"));
 }

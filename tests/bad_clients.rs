@@ -1,11 +1,11 @@
-//! Clients that are slow, greedy or broken: each meets its limit, is told so where HTTP has words for it, and is
+//! Clients that are slow or greedy: each meets its limit, is told so where HTTP has words for it, and is
 //! counted.
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use std::{
-    fs, thread,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 use support::{
     eventually,
-    http1::{Http1, post, request},
+    http1::{Http1, post},
     http2::{ALL_STREAMS, Http2},
     process::{Process, metric, testbed},
 };
@@ -29,20 +29,6 @@ fn assert_took_the_limit(since: Instant) {
     assert!(took >= LIMIT && took < LATE, "{took:?}");
 }
 
-/// Waits until connections have ended for this reason.
-fn ended(process: &Process, reason: &str, count: u64) {
-    let series = format!("server_connections_closed_total{{reason=\"{reason}\"}}");
-    eventually(&series, || process.metric(&series) == count);
-}
-
-fn answered(process: &Process, method: &str, route: &str, status: u16) -> u64 {
-    process.metric(&format!(
-        "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
-         http_response_status_code=\"{status}\",http_route=\"{route}\",network_protocol_version=\"1.1\",\
-         url_scheme=\"http\"}}"
-    ))
-}
-
 // Slow
 
 #[test]
@@ -51,7 +37,7 @@ fn a_client_that_sends_nothing_is_closed() {
     let since = Instant::now();
     process.connect().ended();
     assert_took_the_limit(since);
-    ended(&process, "first_byte", 1);
+    process.closed("first_byte", 1);
 }
 
 #[test]
@@ -62,7 +48,7 @@ fn half_an_http2_preface_is_closed() {
     client.send("PRI * HTTP/2.0\r\n\r\nSM");
     assert!(client.is_cut_off());
     assert_took_the_limit(since);
-    ended(&process, "first_byte", 1);
+    process.closed("first_byte", 1);
 }
 
 #[test]
@@ -79,7 +65,7 @@ fn a_head_that_trickles_in_gets_408() {
     answer.problem(408);
     assert!(answer.says_close());
     client.ended();
-    ended(&process, "head", 1);
+    process.closed("head", 1);
 }
 
 #[test]
@@ -92,7 +78,7 @@ fn the_head_of_a_later_request_has_the_same_deadline() {
     client.answer().problem(408);
     assert_took_the_limit(since);
     client.ended();
-    ended(&process, "head", 1);
+    process.closed("head", 1);
 }
 
 #[test]
@@ -113,7 +99,7 @@ fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
     client.answer();
     client.ended();
     assert_took_the_limit(since);
-    ended(&process, "idle", 1);
+    process.closed("idle", 1);
 }
 
 #[test]
@@ -125,7 +111,7 @@ fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
     client.hear(|client| client.ended);
     assert_took_the_limit(since);
     assert_eq!(client.goaways.first(), Some(&(ALL_STREAMS, 0)));
-    ended(&process, "idle", 1);
+    process.closed("idle", 1);
 }
 
 #[test]
@@ -137,7 +123,7 @@ fn a_body_that_stalls_gets_408() {
     client.answer().problem(408);
     assert_took_the_limit(since);
     client.ended();
-    assert_eq!(answered(&process, "POST", "/greetings", 408), 1);
+    assert_eq!(process.responses("POST", "/greetings", 408), 1);
 }
 
 #[test]
@@ -161,7 +147,7 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let mut client = process.connect();
     let since = Instant::now();
     client.ask("/endless");
-    ended(&process, "stalled", 1);
+    process.closed("stalled", 1);
     assert_took_the_limit(since);
     assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 0);
 }
@@ -174,7 +160,7 @@ fn a_handler_that_takes_too_long_is_answered_504() {
     client.get("/held").problem(504);
     assert_took_the_limit(since);
     assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
-    assert_eq!(answered(&process, "GET", "/held", 504), 1);
+    assert_eq!(process.responses("GET", "/held", 504), 1);
 }
 
 // Too many
@@ -338,74 +324,5 @@ fn a_head_that_is_too_large_gets_431() {
     client.send(&format!("GET / HTTP/1.1\r\nx-large: {}\r\n\r\n", "a".repeat(1_000_000)));
     assert_eq!(client.answer().status, 431);
     client.ended();
-    ended(&process, "failed", 1);
-}
-
-// Broken
-
-#[test]
-fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
-    let process = testbed().start();
-    let mut client = process.connect();
-    client.ask("/held");
-    client.finish_sending();
-    process.line("held");
-    // So that the process hears of the end first.
-    thread::sleep(Duration::from_millis(50));
-    process.release();
-    assert_eq!(client.answer().status, 200);
-    client.ended();
-}
-
-#[test]
-fn what_is_not_http_gets_400_and_is_closed() {
-    let process = testbed().start();
-    let not_http = [
-        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
-        "HELO landfall.test\r\n\r\n",
-        "GET\r\n\r\n",
-        "GET / HTTP/9.9\r\n\r\n",
-        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: many\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-    ];
-    for (count, text) in (1..).zip(not_http) {
-        let mut client = process.connect();
-        client.send(text);
-        let answer = client.answer();
-        assert_eq!(answer.status, 400, "{text:?}: {answer:?}");
-        client.ended();
-        ended(&process, "failed", count);
-    }
-    assert_eq!(process.connect().get("/").status, 200);
-}
-
-#[test]
-fn a_client_that_vanishes_from_its_answer_leaves_nothing_behind() {
-    let process = testbed().start();
-    let mut client = process.connect();
-    client.ask("/endless");
-    assert_eq!(client.head().status, 200);
-    let open = "server_connections_open{network_protocol_name=\"http1\"}";
-    let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
-    assert_eq!(process.metric(open), 1);
-    drop(client);
-    eventually("no connection is open", || process.metric(open) == 0);
-    assert_eq!(process.metric(active), 0);
-}
-
-#[test]
-fn a_handler_that_panics_is_answered_500_counted_and_logged() {
-    let process = testbed().start();
-    let mut client = process.connect();
-    client.send(&request("GET", "/panic").replace("\r\n\r\n", "\r\nx-request-id: the-one\r\n\r\n"));
-    let answer = client.answer();
-    answer.problem(500);
-    assert!(!answer.body.contains("asked to"), "the reason is for the log: {answer:?}");
-    let line = process.line("panicked");
-    assert_eq!(line["panic"], "asked to");
-    assert_eq!(line["span"]["request_id"], "the-one");
-    assert_eq!(process.metric("http_server_panics_total"), 1);
-    assert_eq!(answered(&process, "GET", "/panic", 500), 1);
-    assert_eq!(client.get("/livez").status, 200, "the connection is none the worse for it");
+    process.closed("failed", 1);
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod lifecycle;
 pub(crate) mod process;
 
 use std::{

@@ -207,6 +207,21 @@ impl Process {
         metric(&mut self.connect_to_admin(), series)
     }
 
+    /// Waits until so many connections have been closed for this reason.
+    pub(crate) fn closed(&self, reason: &str, count: u64) {
+        let series = format!("server_connections_closed_total{{reason=\"{reason}\"}}");
+        eventually(&series, || self.metric(&series) == count);
+    }
+
+    /// How many requests over HTTP/1.1 got such a response.
+    pub(crate) fn responses(&self, method: &str, route: &str, status: u16) -> u64 {
+        self.metric(&format!(
+            "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
+             http_response_status_code=\"{status}\",http_route=\"{route}\",network_protocol_version=\"1.1\",\
+             url_scheme=\"http\"}}"
+        ))
+    }
+
     /// The process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

@@ -1,0 +1,75 @@
+//! Clients that speak no HTTP, vanish, or make a handler panic: each is answered if it can be, and counted.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::{thread, time::Duration};
+
+use support::{eventually, http1::request, process::testbed};
+
+#[test]
+fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.ask("/held");
+    client.finish_sending();
+    process.line("held");
+    // So that the process hears of the end first.
+    thread::sleep(Duration::from_millis(50));
+    process.release();
+    assert_eq!(client.answer().status, 200);
+    client.ended();
+}
+
+#[test]
+fn what_is_not_http_gets_400_and_is_closed() {
+    let process = testbed().start();
+    let not_http = [
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
+        "HELO landfall.test\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: many\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ];
+    for (count, text) in (1..).zip(not_http) {
+        let mut client = process.connect();
+        client.send(text);
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{text:?}: {answer:?}");
+        client.ended();
+        process.closed("failed", count);
+    }
+    assert_eq!(process.connect().get("/").status, 200);
+}
+
+#[test]
+fn a_client_that_vanishes_from_its_answer_leaves_nothing_behind() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.ask("/endless");
+    assert_eq!(client.head().status, 200);
+    let open = "server_connections_open{network_protocol_name=\"http1\"}";
+    let active = "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}";
+    assert_eq!(process.metric(open), 1);
+    drop(client);
+    eventually("no connection is open", || process.metric(open) == 0);
+    assert_eq!(process.metric(active), 0);
+}
+
+#[test]
+fn a_handler_that_panics_is_answered_500_counted_and_logged() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.send(&request("GET", "/panic").replace("\r\n\r\n", "\r\nx-request-id: the-one\r\n\r\n"));
+    let answer = client.answer();
+    answer.problem(500);
+    assert!(!answer.body.contains("asked to"), "the reason is for the log: {answer:?}");
+    let line = process.line("panicked");
+    assert_eq!(line["panic"], "asked to");
+    assert_eq!(line["span"]["request_id"], "the-one");
+    assert_eq!(process.metric("http_server_panics_total"), 1);
+    assert_eq!(process.responses("GET", "/panic", 500), 1);
+    assert_eq!(client.get("/livez").status, 200, "the connection is none the worse for it");
+}
