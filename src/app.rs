@@ -205,10 +205,10 @@ where
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, service.transport, &lifecycle, &metrics);
     let connections = server.connections();
-    health.watch_listener(server.accept_loop());
     // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
     let accepting = runtime.handle().spawn(server.run());
+    health.watch_listener(accepting.abort_handle());
     info!("serving");
 
     let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };

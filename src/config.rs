@@ -169,17 +169,12 @@ impl ConfigErrors {
         found: impl fmt::Display,
     ) {
         if !holds {
-            let variable = variable::name(field);
-            self.push(ConfigError {
-                variable,
-                expected: expected.to_string(),
-                found: Some(found.to_string()),
-            });
+            self.push(variable::name(field), expected.to_string(), Some(found.to_string()));
         }
     }
 
-    fn push(&mut self, error: ConfigError) {
-        self.0.push(error);
+    fn push(&mut self, variable: String, expected: String, found: Option<String>) {
+        self.0.push(ConfigError { variable, expected, found });
     }
 
     fn is_empty(&self) -> bool {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use tokio::runtime;
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 pub(crate) use self::endpoints::{public_router, router};
@@ -29,7 +30,6 @@ use self::{
 use crate::{
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
-    server::AcceptLoopStatus,
 };
 
 /// What the kubelet asks.
@@ -198,9 +198,9 @@ impl Health {
     }
 
     /// Adds the readiness check of the service's accept loop; at its cap it is still alive.
-    pub fn watch_listener(&self, accept_loop: AcceptLoopStatus) {
+    pub(crate) fn watch_listener(&self, accept_loop: AbortHandle) {
         self.check(Endpoint::Readyz, "listener", Severity::Critical, move || {
-            if accept_loop.is_running() { Ok(()) } else { Err("the accept loop is not running".to_owned()) }
+            if accept_loop.is_finished() { Err("the accept loop is not running".to_owned()) } else { Ok(()) }
         });
     }
 

@@ -1,7 +1,6 @@
 //! The phase that the process is in, shared by all, and the handle that long streams and background work get of it.
 
 use std::{
-    fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -48,9 +47,10 @@ impl Phase {
 }
 
 /// The phase, shared: read by everyone, moved on by [`crate::shutdown`] alone. A clone is another handle to the same.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lifecycle(Arc<Shared>);
 
+#[derive(Debug)]
 struct Shared {
     // Twice, because a watch can be waited for and an atomic can be read without a lock.
     now: AtomicU8,
@@ -61,12 +61,6 @@ struct Shared {
     open: TaskTracker,
     tasks: TaskTracker,
     workers: TaskTracker,
-}
-
-impl fmt::Debug for Lifecycle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lifecycle").field(&self.phase()).finish()
-    }
 }
 
 impl Lifecycle {
@@ -183,6 +177,7 @@ impl Lifecycle {
 const NEVER: u64 = u64::MAX;
 
 /// What arrived, by phase, and when the last of it came.
+#[derive(Debug)]
 pub(crate) struct Arrivals {
     by_phase: Vec<IntCounter>,
     // Milliseconds since draining began.

@@ -16,10 +16,7 @@ use std::{
     io, net,
     num::NonZeroUsize,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -84,7 +81,6 @@ impl From<&Config> for Limits {
 pub(crate) struct Server {
     listener: net::TcpListener,
     shared: Arc<Shared>,
-    accept_loop: AcceptLoopStatus,
 }
 
 /// What all connections of a server share.
@@ -97,33 +93,6 @@ struct Shared {
     connections: Arc<Connections>,
     slots: Arc<Semaphore>,
     crowded: Notify,
-}
-
-/// Whether a server's accept loop is running: not before it began, not after it ended, however it ended.
-#[derive(Debug, Clone, Default)]
-pub struct AcceptLoopStatus(Arc<AtomicBool>);
-
-impl AcceptLoopStatus {
-    /// Whether it is running now.
-    pub fn is_running(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// Says that the accept loop runs, as long as it lives.
-struct Running(AcceptLoopStatus);
-
-impl Running {
-    fn new(status: AcceptLoopStatus) -> Self {
-        status.0.store(true, Ordering::Release);
-        Self(status)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
-    }
 }
 
 impl Server {
@@ -146,12 +115,7 @@ impl Server {
             slots: Arc::new(Semaphore::new(slots)),
             crowded: Notify::new(),
         };
-        Self { listener, shared: Arc::new(shared), accept_loop: AcceptLoopStatus::default() }
-    }
-
-    /// Tells, from now on, whether its accept loop is running.
-    pub(crate) fn accept_loop(&self) -> AcceptLoopStatus {
-        self.accept_loop.clone()
+        Self { listener, shared: Arc::new(shared) }
     }
 
     /// What is counted of its connections.
@@ -162,11 +126,11 @@ impl Server {
     /// Accepts until the closing phase, then empties the accept queue and closes the listener. The runtime that this
     /// runs on drives the listener and all of its connections.
     pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
-        let Self { listener, shared, accept_loop } = self;
-        // Both from the call on: the caller may say at once that it is ready, and may be asked at once to stop.
-        let guards = (Running::new(accept_loop), shared.lifecycle.connection());
+        let Self { listener, shared } = self;
+        // From the call on: a signal may come at once.
+        let drain_waits = shared.lifecycle.connection();
         async move {
-            let _running_and_waited_for = guards;
+            let _drain_waits = drain_waits;
             let listener = match TcpListener::from_std(listener) {
                 Ok(listener) => listener,
                 Err(error) => return error!(%error, "nothing can be accepted"),

@@ -16,8 +16,8 @@ use crate::{
 /// Why a service could not start.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a service gets to build itself from; `V` are its own variables.
-#[derive(Debug)]
+/// What a service gets to build itself from; `V` are its own variables. A clone is another handle to the same.
+#[derive(Debug, Clone)]
 pub struct App<V = ()> {
     /// What was built.
     pub build: Build,
@@ -31,20 +31,6 @@ pub struct App<V = ()> {
     pub metrics: Metrics,
     /// For long streams and background work.
     pub drain: Drain,
-}
-
-/// Another handle to the same, whatever the variables are.
-impl<V> Clone for App<V> {
-    fn clone(&self) -> Self {
-        Self {
-            build: self.build,
-            config: self.config.clone(),
-            variables: self.variables.clone(),
-            health: self.health.clone(),
-            metrics: self.metrics.clone(),
-            drain: self.drain.clone(),
-        }
-    }
 }
 
 type Cleanup = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, net::IpAddr};
 
-use super::{
-    Config, ConfigError, ConfigErrors, PREFIX, Variable, Variables, file,
-    variable::{name, shown},
-};
+use super::{Config, ConfigErrors, PREFIX, Variable, Variables, file, variable::shown};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +46,7 @@ impl<V: Variables> LoadedConfig<V> {
 
     /// Reads the given variables; those without the prefix are not looked at.
     pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader::<V>::default();
+        let mut reader = Reader { known: list::<V>().collect(), ..Reader::default() };
         let vars: BTreeMap<_, _> = vars
             .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -93,46 +90,36 @@ pub fn list<V: Variables>() -> impl Iterator<Item = &'static Variable> {
     Config::LIST.iter().chain(V::LIST)
 }
 
-fn find<V: Variables>(name: &str) -> Option<&'static Variable> {
-    list::<V>().find(|variable| variable.name() == name)
-}
-
-struct Reader<V> {
+/// Reads variables one by one.
+#[derive(Default)]
+struct Reader {
+    known: Vec<&'static Variable>,
     values: BTreeMap<&'static str, String>,
     sources: BTreeMap<&'static str, Source>,
     service_links: Vec<String>,
     errors: ConfigErrors,
-    of: std::marker::PhantomData<V>,
 }
 
-impl<V> Default for Reader<V> {
-    fn default() -> Self {
-        Self {
-            values: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            service_links: Vec::new(),
-            errors: ConfigErrors::default(),
-            of: std::marker::PhantomData,
-        }
+impl Reader {
+    fn find(&self, name: &str) -> Option<&'static Variable> {
+        self.known.iter().copied().find(|variable| variable.name() == name)
     }
-}
 
-impl<V: Variables> Reader<V> {
     fn read(&mut self, name: String, value: OsString) {
         if value.to_str().is_some_and(|value| is_service_link(&name[PREFIX.len()..], value)) {
             return self.service_links.push(name);
         }
-        if let Some(variable) = find::<V>(&name) {
+        if let Some(variable) = self.find(&name) {
             let value = value.into_string().map_err(|_| "bytes that are not UTF-8".to_owned());
             return self.accept(variable, name, value, Source::Env);
         }
-        let Some(variable) = name.strip_suffix("_FILE").and_then(find::<V>) else {
-            let expected = format!("no such variable; did you mean {}?", closest::<V>(&name));
-            return self.errors.push(ConfigError { variable: name, expected, found: None });
+        let Some(variable) = name.strip_suffix("_FILE").and_then(|name| self.find(name)) else {
+            let expected = format!("no such variable; did you mean {}?", self.closest(&name));
+            return self.errors.push(name, expected, None);
         };
         if self.sources.contains_key(variable.field) {
             let expected = format!("either {} or {name}, not both", variable.name());
-            return self.errors.push(ConfigError { variable: name, expected, found: None });
+            return self.errors.push(name, expected, None);
         }
         let path = value.to_string_lossy().into_owned();
         match file::read(&path) {
@@ -142,16 +129,10 @@ impl<V: Variables> Reader<V> {
                 self.accept(variable, name, Ok(text), Source::File(path));
             }
             Err(error) => {
-                self.errors.push(ConfigError {
-                    variable: name,
-                    expected: "the path of a readable file, a regular one of 64 KiB at most".to_owned(),
-                    // A secret that was put here itself must not be shown.
-                    found: Some(if variable.secret {
-                        error.to_string()
-                    } else {
-                        format!("{path:?}: {error}")
-                    }),
-                });
+                // A secret that was put here itself must not be shown.
+                let found = if variable.secret { error.to_string() } else { format!("{path:?}: {error}") };
+                let expected = "the path of a readable file, a regular one of 64 KiB at most";
+                self.errors.push(name, expected.to_owned(), Some(found));
                 self.sources.insert(variable.field, Source::File(path));
             }
         }
@@ -169,43 +150,38 @@ impl<V: Variables> Reader<V> {
             Ok(value) if !value.is_empty() && variable.takes(&value) => {
                 self.values.insert(variable.field, value);
             }
-            rejected => self.errors.push(ConfigError {
-                variable: name,
-                expected: variable.expected(),
-                found: match rejected {
+            rejected => {
+                let found = match rejected {
                     _ if variable.secret => None,
                     Ok(value) => Some(format!("{:?}", shorten(&value))),
                     Err(what) => Some(what),
-                },
-            }),
+                };
+                self.errors.push(name, variable.expected(), found);
+            }
         }
     }
 
     /// What has no default has to be there, be it wrong; and each variable has one meaning.
     fn require(&mut self) {
-        for variable in V::LIST {
-            if Config::LIST.iter().any(|engines| engines.field == variable.field) {
-                let expected = "a name that the engine does not use; the service declares it too".to_owned();
-                self.errors.push(ConfigError { variable: variable.name(), expected, found: None });
+        for (place, variable) in self.known.iter().enumerate() {
+            if self.known[..place].iter().any(|engines| engines.field == variable.field) {
+                let expected = "a name that the engine does not use; the service declares it too";
+                self.errors.push(variable.name(), expected.to_owned(), None);
             }
-        }
-        for variable in list::<V>().filter(|variable| variable.required) {
-            if !self.sources.contains_key(variable.field) {
-                self.errors.push(ConfigError {
-                    variable: name(variable.field),
-                    expected: format!("{}; it has no default", variable.expected()),
-                    found: Some("nothing".to_owned()),
-                });
+            if variable.required && !self.sources.contains_key(variable.field) {
+                let expected = format!("{}; it has no default", variable.expected());
+                self.errors.push(variable.name(), expected, Some("nothing".to_owned()));
             }
         }
     }
-}
 
-fn closest<V: Variables>(name: &str) -> String {
-    list::<V>()
-        .flat_map(|variable| [variable.name(), variable.name() + "_FILE"])
-        .min_by_key(|known| strsim::damerau_levenshtein(known, &name.to_uppercase()))
-        .expect("there are variables")
+    fn closest(&self, name: &str) -> String {
+        self.known
+            .iter()
+            .flat_map(|variable| [variable.name(), variable.name() + "_FILE"])
+            .min_by_key(|known| strsim::damerau_levenshtein(known, &name.to_uppercase()))
+            .expect("there are variables")
+    }
 }
 
 fn shorten(value: &str) -> String {

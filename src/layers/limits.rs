@@ -1,20 +1,15 @@
 //! What one route allows instead of what the configuration says.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Request},
+    middleware::{self, Next},
     response::Response,
 };
-use futures_util::future::{Ready, ready};
-use tower::{Layer, Service, ServiceExt};
+use tower::ServiceExt;
 
 use crate::config::Config;
 
@@ -82,7 +77,7 @@ pub(crate) async fn unknown_route(
     routes: &Router,
     limits: &[(&'static str, RouteLimits)],
 ) -> Option<&'static str> {
-    let revealing = routes.clone().layer(Reveal);
+    let revealing = routes.clone().layer(middleware::from_fn(reveal));
     for (route, _) in limits {
         let Ok(request) = Request::get(*route).body(Body::empty()) else { return Some(route) };
         let Ok(response) = revealing.clone().oneshot(request).await;
@@ -94,31 +89,10 @@ pub(crate) async fn unknown_route(
 }
 
 /// Answers with the route that matched, in place of its handler.
-#[derive(Clone)]
-struct Reveal;
-
-impl<S> Layer<S> for Reveal {
-    type Service = Self;
-
-    fn layer(&self, _handler: S) -> Self {
-        Self
+async fn reveal(request: Request, _handler: Next) -> Response {
+    let mut response = Response::new(Body::empty());
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        response.extensions_mut().insert(route.clone());
     }
-}
-
-impl Service<Request> for Reveal {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Ready<Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let mut response = Response::new(Body::empty());
-        if let Some(route) = request.extensions().get::<MatchedPath>() {
-            response.extensions_mut().insert(route.clone());
-        }
-        ready(Ok(response))
-    }
+    response
 }
