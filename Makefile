@@ -14,7 +14,7 @@ WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 run: ## serve on this machine; Ctrl-C ends it
-	cargo run --quiet
+	cargo run
 test: tools ## every test, on real processes
 	$(WITH_TOOLS) cargo test --workspace --locked
 tools:

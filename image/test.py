@@ -33,6 +33,8 @@ LONGEST_START = 0.300
 
 HARDENED = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 HARDENED += ["--memory=32m", "--memory-swap=32m"]
+# What the service cannot start without.
+HARDENED += [f"--env-file={ROOT / 'service' / 'test.env'}"]
 DRAIN_DELAY = 4.0
 # The defaults of APP_DRAIN_TIMEOUT and APP_FLUSH_TIMEOUT.
 BUDGET = DRAIN_DELAY + 20 + 3

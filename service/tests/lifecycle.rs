@@ -12,7 +12,18 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+/// What the service cannot start without.
+const REQUIRED: &str = include_str!("../test.env");
+
 const BINARY: &str = env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME")));
+
+/// The service's program with what it requires, and nothing else of this process' environment.
+fn program() -> Command {
+    let required = REQUIRED.lines().filter(|line| !line.starts_with('#'));
+    let mut program = Command::new(BINARY);
+    program.env_clear().envs(required.filter_map(|line| line.split_once('=')));
+    program
+}
 
 /// The service on free ports, killed when dropped.
 struct Running {
@@ -24,8 +35,7 @@ struct Running {
 
 impl Running {
     fn start(vars: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(BINARY)
-            .env_clear()
+        let mut child = program()
             .envs([("APP_HOST", "127.0.0.1"), ("APP_PORT", "0"), ("APP_ADMIN_PORT", "0")])
             .envs(vars.iter().copied())
             .stdout(Stdio::piped())
@@ -42,11 +52,15 @@ impl Running {
 
     /// Reads the log up to the line whose message begins like this.
     fn line(&mut self, message: &str) -> Value {
-        let lines = self.log.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        lines
-            .into_iter()
-            .find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message)))
-            .unwrap_or_else(|| panic!("the log ended without a line {message:?}"))
+        let mut read = String::new();
+        for line in self.log.by_ref().map(Result::unwrap) {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["message"].as_str().is_some_and(|text| text.starts_with(message)) {
+                return line;
+            }
+            read += &format!("{line}\n");
+        }
+        panic!("the log ended without a line {message:?}:\n{read}")
     }
 
     fn signal(&self, signal: Signal) {
@@ -110,7 +124,7 @@ fn a_path_that_is_not_there_is_answered_with_a_problem() {
 
 #[test]
 fn a_misspelt_variable_stops_the_start() {
-    let output = Command::new(BINARY).env_clear().env("APP_PROT", "80").output().unwrap();
+    let output = program().env("APP_PROT", "80").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stdout).contains("did you mean APP_PORT?"));
 }

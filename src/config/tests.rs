@@ -368,18 +368,3 @@ fn a_row_of_a_variable_that_is_gone_is_named() {
     let rows = Own::LIST.iter().map(Variable::row).chain(["| `APP_GONE` | – | Was here. |".to_owned()]);
     crate::testing::assert_documented::<Own>(&rows.collect::<Vec<_>>().join("\n"));
 }
-
-#[test]
-fn a_service_cannot_declare_a_variable_of_the_engines() {
-    crate::variables! {
-        struct Clashing {
-            /// A door.
-            port: String, "a door";
-        }
-    }
-    let errors = LoadedConfig::<Clashing>::from_vars([("APP_PORT".into(), "8080".into())]).unwrap_err();
-    assert_eq!(
-        errors.to_string(),
-        "APP_PORT: expected a name that the engine does not use; the service declares it too"
-    );
-}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{Config, ConfigErrors, HumanDuration};
 
@@ -183,12 +184,60 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
     envy::from_iter(std::iter::once(variable)).ok().map(|Only { value }| value)
 }
 
-/// A value as the table shows it.
+/// A value as the table shows it, which is also how it is written: lists with commas.
 #[doc(hidden)]
 pub fn shown<T: Serialize>(value: &T) -> Option<String> {
     match serde_json::to_value(value).expect("variables are plain values") {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text),
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().filter_map(shown).collect();
+            (!items.is_empty()).then(|| items.join(","))
+        }
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use crate::config::LoadedConfig;
+
+    #[test]
+    fn a_service_cannot_declare_a_variable_of_the_engines() {
+        crate::variables! {
+            struct Clashing {
+                /// A door.
+                port: String, "a door";
+            }
+        }
+        let errors = LoadedConfig::<Clashing>::from_vars([("APP_PORT".into(), "8080".into())]).unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            "APP_PORT: expected a name that the engine does not use; the service declares it too"
+        );
+    }
+
+    #[test]
+    fn a_list_is_shown_as_it_is_written() {
+        crate::variables! {
+            struct Lists {
+                /// Who may come.
+                guests: Vec<String> = vec!["ada".to_owned(), "bob".to_owned()], "names with commas between them";
+                /// Who may not.
+                banned: Vec<String> = Vec::new(), "names with commas between them";
+            }
+        }
+        let load = |vars: Vec<(OsString, OsString)>| LoadedConfig::<Lists>::from_vars(vars).unwrap();
+        let shown = |loaded: &LoadedConfig<Lists>, field| {
+            loaded.effective().find(|(variable, ..)| variable.field == field).unwrap().1
+        };
+        let defaults = load(Vec::new());
+        assert_eq!(shown(&defaults, "guests").as_deref(), Some("ada,bob"));
+        assert_eq!(shown(&defaults, "banned"), None);
+        let set = load(vec![("APP_BANNED".into(), "eve,mallory".into())]);
+        assert_eq!(set.variables.banned, ["eve", "mallory"]);
+        assert_eq!(shown(&set, "banned").as_deref(), Some("eve,mallory"));
     }
 }

@@ -120,7 +120,8 @@ fn difference(old: &EngineLock, new: &EngineLock) -> String {
     match added + removed + changed {
         0 => format!("The engine is landfall {} already.\n", new.version),
         _ => format!(
-            "The engine was landfall {} and is {} now: {changed} changed, {added} added, {removed} removed.\n",
+            "The engine was landfall {} and is {} now: {changed} changed, {added} added, {removed} removed.\n\
+             Next: `git diff CHANGELOG.md` says what that means for you, `make check` whether all holds.\n",
             old.version, new.version
         ),
     }

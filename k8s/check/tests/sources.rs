@@ -70,7 +70,7 @@ fn names_to_be_changed_stand_in_one_file() {
         let script = path.extension().is_some_and(|ext| ext == "sh");
         assert!(
             script || path.ends_with("site.env") || !read(&path).contains("example.com"),
-            "{}",
+            "{} has example.com, which stands for a name to be changed: write the real one, or put it into site.env",
             path.display()
         );
     }
