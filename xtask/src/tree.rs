@@ -40,6 +40,7 @@ const NAMELESS: &[&str] = &[
     "rollout/",
     "xtask/",
     "k8s/check/",
+    "image/load.py",
     "image/test.py",
     "scripts/",
     ".dockerignore",

@@ -1,0 +1,127 @@
+//! Each rule and each schema check is proved by a broken manifest that it catches, made from one that is
+//! whole.
+
+mod broken;
+mod table;
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use manifests::{
+    Rendered,
+    render::kustomize,
+    rules::RULES,
+    schema::{self, Crds},
+};
+use serde_json::{Value, json};
+
+use broken::{Break, Broken};
+use table::PROOFS;
+
+#[test]
+fn each_rule_catches_what_breaks_it() {
+    let rendered = RefCell::new(BTreeMap::new());
+    let mut failures = Vec::new();
+    for (name, target, what, break_it) in PROOFS {
+        let rule =
+            RULES.iter().find(|rule| rule.name == *name).unwrap_or_else(|| panic!("there is no rule {name}"));
+        let whole: Vec<Value> =
+            rendered.borrow_mut().entry(*target).or_insert_with(|| kustomize(target).unwrap()).clone();
+        assert_eq!(
+            rule.check(&Rendered::read(&whole).unwrap()),
+            Vec::<String>::new(),
+            "{name} in {target} as it is"
+        );
+        let mut broken = Broken(whole);
+        break_it(&mut broken);
+        if rule.check(&Rendered::read(&broken.0).unwrap()).is_empty() {
+            failures.push(format!("{name} does not catch {what}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_rule_has_a_proof() {
+    let unproved: Vec<_> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| !PROOFS.iter().any(|(proof, ..)| proof == name))
+        .collect();
+    assert!(unproved.is_empty(), "{unproved:?}");
+}
+
+#[test]
+fn the_schemas_catch_what_breaks_them() {
+    let breaks: &[(&str, Break)] = &[
+        ("a misspelt field", |b| b.pod("/terminationGracePeriodsSeconds", json!(90))),
+        ("a required field missing", |b| b.cut("Deployment", "/spec/selector")),
+        ("a number as text", |b| b.set("Deployment", "/spec/minReadySeconds", json!("10"))),
+        ("a word that there is not", |b| {
+            b.set("PodDisruptionBudget", "/spec/unhealthyPodEvictionPolicy", json!("Always"))
+        }),
+        ("a deprecated API", |b| b.object("PodDisruptionBudget")["apiVersion"] = json!("policy/v1beta1")),
+        ("an API that is gone", |b| b.object("Ingress")["apiVersion"] = json!("extensions/v1beta1")),
+        ("a misspelt field of a custom resource", |b| {
+            b.set("ScaledObject", "/spec/minReplicasCount", json!(2))
+        }),
+        ("an old version of a custom resource", |b| {
+            b.object("PodMonitor")["apiVersion"] = json!("monitoring.coreos.com/v1alpha1")
+        }),
+    ];
+    let whole = kustomize("tests/keda").unwrap();
+    assert!(whole.iter().all(|object| schema::faults(object).is_empty()));
+    for (what, break_it) in breaks {
+        let mut broken = Broken(whole.clone());
+        break_it(&mut broken);
+        assert!(broken.0.iter().any(|object| !schema::faults(object).is_empty()), "{what} is not caught");
+    }
+}
+
+#[test]
+fn the_schema_of_a_custom_resource_catches_what_breaks_it() {
+    let dir = std::env::temp_dir().join(format!("manifests-crds-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("scaledobjects.keda.sh.yaml"), CRD).unwrap();
+    let crds = Crds::read(&dir).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let object = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "ScaledObject", "metadata": {"name": "shop"}, "spec": spec});
+    assert_eq!(crds.faults(&object("keda.sh/v1", json!({"maxReplicaCount": 3}))), Vec::<String>::new());
+    for (what, broken) in [
+        ("a misspelt field", object("keda.sh/v1", json!({"maxReplicaCount": 3, "maxReplicas": 3}))),
+        ("a required field missing", object("keda.sh/v1", json!({}))),
+        ("a number as text", object("keda.sh/v1", json!({"maxReplicaCount": "3"}))),
+        ("a version that is not served", object("keda.sh/v1alpha1", json!({"maxReplicaCount": 3}))),
+        ("a deprecated version", object("keda.sh/v1beta1", json!({"maxReplicaCount": 3}))),
+        ("a group without a schema", object("keda.dev/v1", json!({"maxReplicaCount": 3}))),
+    ] {
+        assert!(!crds.faults(&broken).is_empty(), "{what} is not caught");
+    }
+}
+
+const CRD: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+spec:
+  group: keda.sh
+  names:
+    kind: ScaledObject
+  versions:
+  - name: v1
+    served: true
+    schema: &schema
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [maxReplicaCount]
+            properties:
+              maxReplicaCount: {type: integer}
+  - name: v1beta1
+    served: true
+    deprecated: true
+    schema: *schema
+  - name: v1alpha1
+    served: false
+    schema: *schema
+";
