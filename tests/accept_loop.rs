@@ -23,8 +23,8 @@ fn a_panicked_accept_loop_starts_the_drain_and_ends_with_1() {
 
     let line = process.line("draining");
     assert_eq!(line["signal"], "none: the accept loop has ended");
-    let answer = kept.get("/");
-    assert!(answer.status == 200 && answer.says_close(), "{answer:?}");
+    let response = kept.get("/");
+    assert!(response.status == 200 && response.says_close(), "{response:?}");
     eventually("the listener is closed", || Http1::try_connect(process.address_of_service()).is_err());
     let exit = process.exit();
     assert_eq!(exit.with_code(1)["clean"], false);

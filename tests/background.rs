@@ -24,7 +24,7 @@ fn a_worker_is_told_after_the_last_response_and_waited_for() {
     process.drain();
     process.close();
     process.release();
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     drop(client);
     // Only now is the worker told: it holds at what it does last.
     process.lines("held", 2);
@@ -97,9 +97,9 @@ fn the_tick_stream_ends_politely() {
 fn upgraded(process: &Process, path: &str) -> Http1 {
     let mut client = process.connect();
     client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"));
-    let answer = client.head();
-    assert_eq!(answer.status, 101);
-    assert_eq!(answer.header("connection"), Some("upgrade"));
+    let response = client.head();
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("connection"), Some("upgrade"));
     client.send("hello\n");
     assert_eq!(client.line(), "hello");
     client
@@ -130,9 +130,9 @@ fn a_connection_can_still_be_upgraded_while_draining() {
     process.drain();
     let mut client = process.connect();
     client.send("GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
-    let answer = client.head();
-    assert_eq!(answer.status, 101);
-    assert_eq!(answer.header("connection"), Some("upgrade"));
+    let response = client.head();
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("connection"), Some("upgrade"));
     assert_eq!(client.line(), "bye");
     drop(client);
     process.close();

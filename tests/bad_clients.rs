@@ -60,10 +60,10 @@ fn a_head_that_trickles_in_gets_408() {
     while client.is_silent_for(Duration::from_millis(50)) {
         client.send("a");
     }
-    let answer = client.answer();
+    let response = client.response();
     assert_took_the_limit(since);
-    answer.problem(408);
-    assert!(answer.says_close());
+    response.problem(408);
+    assert!(response.says_close());
     client.ended();
     process.closed("head", 1);
 }
@@ -75,7 +75,7 @@ fn the_head_of_a_later_request_has_the_same_deadline() {
     assert!(!client.get("/").says_close());
     let since = Instant::now();
     client.send("GET /");
-    client.answer().problem(408);
+    client.response().problem(408);
     assert_took_the_limit(since);
     client.ended();
     process.closed("head", 1);
@@ -96,7 +96,7 @@ fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
     let mut client = process.connect();
     client.ask("/");
     let since = Instant::now();
-    client.answer();
+    client.response();
     client.ended();
     assert_took_the_limit(since);
     process.closed("idle", 1);
@@ -120,7 +120,7 @@ fn a_body_that_stalls_gets_408() {
     let mut client = process.connect();
     let since = Instant::now();
     client.send(&(post("/greetings", 100) + "{\"name\":"));
-    client.answer().problem(408);
+    client.response().problem(408);
     assert_took_the_limit(since);
     client.ended();
     assert_eq!(process.responses("POST", "/greetings", 408), 1);
@@ -135,14 +135,14 @@ fn a_body_that_trickles_in_meets_the_request_timeout() {
     while client.is_silent_for(Duration::from_millis(50)) {
         client.send(" ");
     }
-    client.answer().problem(504);
+    client.response().problem(504);
     assert_took_the_limit(since);
     client.ended();
     assert_eq!(process.metric("http_server_requests_timed_out_total"), 1);
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_is_cut_off() {
+fn a_client_that_does_not_read_its_response_is_cut_off() {
     let process = testbed().set("APP_STALL_TIMEOUT", "300ms").start();
     let mut client = process.connect();
     let since = Instant::now();
@@ -181,11 +181,11 @@ fn at_the_connection_cap_others_wait_and_the_pod_stays_ready() {
 
     process.release();
     for client in &mut inside {
-        let answer = client.answer();
-        assert!(answer.says_close(), "a kept connection would keep the others waiting: {answer:?}");
+        let response = client.response();
+        assert!(response.says_close(), "a kept connection would keep the others waiting: {response:?}");
         client.ended();
     }
-    assert_eq!(waiting.answer().status, 200);
+    assert_eq!(waiting.response().status, 200);
 }
 
 #[test]
@@ -201,20 +201,20 @@ fn at_the_in_flight_cap_requests_are_shed_and_the_pod_stays_ready() {
     working.ask("/held");
     process.line("held");
     let mut other = process.connect();
-    let answer = other.get("/held");
-    answer.problem(503);
-    assert_eq!(answer.header("retry-after"), Some("1"));
-    assert!(!answer.says_close());
+    let response = other.get("/held");
+    response.problem(503);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert!(!response.says_close());
     assert_eq!(process.metric("http_server_requests_shed_total"), 1);
     assert_eq!(process.probe("/readyz"), 200);
     assert_eq!(other.get("/readyz").status, 200, "probes are not shed");
 
     process.release();
-    assert_eq!(working.answer().status, 200);
+    assert_eq!(working.response().status, 200);
     other.ask("/held");
     process.lines("held", 2);
     process.release();
-    assert_eq!(other.answer().status, 200);
+    assert_eq!(other.response().status, 200);
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn when_descriptors_run_out_clients_wait_and_are_served_later() {
 
     let mut clients: Vec<_> = (0..6).map(|_| Http1::connect(address)).collect();
     clients.iter_mut().for_each(|client| client.ask("/"));
-    assert_eq!(clients[0].answer().status, 200);
-    assert_eq!(clients[1].answer().status, 200);
+    assert_eq!(clients[0].response().status, 200);
+    assert_eq!(clients[1].response().status, 200);
     eventually("accept fails", || metric(&mut admin, "server_accept_errors_total") > 2);
     let logged = process.lines("connections can't be accepted", 1).len();
     assert_eq!(logged, 1, "once, not each time");
@@ -243,10 +243,10 @@ fn when_descriptors_run_out_clients_wait_and_are_served_later() {
     clients.drain(..2);
     // Each makes room for the next when it goes.
     for mut client in clients.drain(..3) {
-        assert_eq!(client.answer().status, 200);
+        assert_eq!(client.response().status, 200);
     }
     prlimit(Some(process.pid()), Resource::Nofile, before).expect("as it was");
-    assert_eq!(clients[0].answer().status, 200);
+    assert_eq!(clients[0].response().status, 200);
 }
 
 /// Leaves the process so many descriptors more than it has open; returns the limits before.
@@ -271,9 +271,9 @@ fn a_body_over_the_limit_gets_413_although_the_client_sends_on() {
     let body = "a".repeat(4_000_000);
     let mut client = process.connect();
     client.send(&(post("/greetings", body.len()) + &body));
-    let answer = client.answer();
-    answer.problem(413);
-    assert!(answer.says_close());
+    let response = client.response();
+    response.problem(413);
+    assert!(response.says_close());
     client.ended();
 }
 
@@ -287,33 +287,33 @@ fn a_chunked_body_over_the_limit_gets_413_although_the_client_sends_on() {
     for _ in 0..200 {
         client.send(&chunk);
     }
-    let answer = client.answer();
-    answer.problem(413);
-    assert!(answer.says_close());
+    let response = client.response();
+    response.problem(413);
+    assert!(response.says_close());
     client.ended();
 }
 
 #[test]
-fn an_answer_that_does_not_wait_for_the_body_says_close() {
+fn an_response_that_does_not_wait_for_the_body_says_close() {
     let process = testbed().start();
     let body = "a".repeat(1_000_000);
     let mut client = process.connect();
     client.send(&(post("/nothing", body.len()) + &body));
-    let answer = client.answer();
-    answer.problem(404);
-    assert!(answer.says_close(), "hyper closes, and the next request would be lost: {answer:?}");
+    let response = client.response();
+    response.problem(404);
+    assert!(response.says_close(), "hyper closes, and the next request would be lost: {response:?}");
     client.ended();
 }
 
 #[test]
-fn an_answer_to_a_body_that_was_read_keeps_the_connection() {
+fn an_response_to_a_body_that_was_read_keeps_the_connection() {
     let process = testbed().start();
     let mut client = process.connect();
     for (status, body) in [(201, r#"{"name":"Ada"}"#), (422, r#"{"name":""}"#)] {
         client.send(&(post("/greetings", body.len()) + body));
-        let answer = client.answer();
-        assert_eq!(answer.status, status);
-        assert!(!answer.says_close(), "{answer:?}");
+        let response = client.response();
+        assert_eq!(response.status, status);
+        assert!(!response.says_close(), "{response:?}");
     }
 }
 
@@ -322,7 +322,7 @@ fn a_head_that_is_too_large_gets_431() {
     let process = testbed().start();
     let mut client = process.connect();
     client.send(&format!("GET / HTTP/1.1\r\nx-large: {}\r\n\r\n", "a".repeat(1_000_000)));
-    assert_eq!(client.answer().status, 431);
+    assert_eq!(client.response().status, 431);
     client.ended();
     process.closed("failed", 1);
 }

@@ -8,7 +8,7 @@ use std::{thread, time::Duration};
 use support::{eventually, http1::request, process::testbed};
 
 #[test]
-fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
+fn a_client_that_closes_its_side_after_the_request_still_gets_the_response() {
     let process = testbed().start();
     let mut client = process.connect();
     client.ask("/held");
@@ -17,7 +17,7 @@ fn a_client_that_closes_its_side_after_the_request_still_gets_the_answer() {
     // So that the process hears of the end first.
     thread::sleep(Duration::from_millis(50));
     process.release();
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     client.ended();
 }
 
@@ -36,8 +36,8 @@ fn what_is_not_http_gets_400_and_is_closed() {
     for (count, text) in (1..).zip(not_http) {
         let mut client = process.connect();
         client.send(text);
-        let answer = client.answer();
-        assert_eq!(answer.status, 400, "{text:?}: {answer:?}");
+        let response = client.response();
+        assert_eq!(response.status, 400, "{text:?}: {response:?}");
         client.ended();
         process.closed("failed", count);
     }
@@ -45,7 +45,7 @@ fn what_is_not_http_gets_400_and_is_closed() {
 }
 
 #[test]
-fn a_client_that_vanishes_from_its_answer_leaves_nothing_behind() {
+fn a_client_that_vanishes_from_its_response_leaves_nothing_behind() {
     let process = testbed().start();
     let mut client = process.connect();
     client.ask("/endless");
@@ -63,9 +63,9 @@ fn a_handler_that_panics_is_answered_500_counted_and_logged() {
     let process = testbed().start();
     let mut client = process.connect();
     client.send(&request("GET", "/panic").replace("\r\n\r\n", "\r\nx-request-id: the-one\r\n\r\n"));
-    let answer = client.answer();
-    answer.problem(500);
-    assert!(!answer.body.contains("asked to"), "the reason is for the log: {answer:?}");
+    let response = client.response();
+    response.problem(500);
+    assert!(!response.body.contains("asked to"), "the reason is for the log: {response:?}");
     let line = process.line("panicked");
     assert_eq!(line["panic"], "asked to");
     assert_eq!(line["span"]["request_id"], "the-one");

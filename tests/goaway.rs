@@ -92,14 +92,14 @@ fn what_crosses_goaway_is_answered() {
     client.get("/");
     process.drain();
     let first = client.ask("/");
-    client.answer(first);
+    client.response(first);
     // As by a client that has not heard of it.
     let late = [client.ask("/"), hold(&process, &mut client)];
     client.hear(|client| !client.goaways.is_empty());
-    client.answer(late[0]);
+    client.response(late[0]);
     process.close();
     process.release();
-    client.answer(late[1]);
+    client.response(late[1]);
     client.hear(|client| client.ended);
     assert_eq!(client.goaways, [(ALL_STREAMS, 0), (late[1], 0)], "in the end it hears what was answered");
     process.exit().with_code(0);
@@ -162,7 +162,7 @@ fn a_peer_that_read_a_ping_behind_a_response_is_not_taken_for_one_that_reads_whi
 }
 
 #[test]
-fn an_answer_to_a_ping_with_a_request_in_front_of_it_is_no_sign_of_idleness() {
+fn an_response_to_a_ping_with_a_request_in_front_of_it_is_no_sign_of_idleness() {
     let process = testbed().start();
     let mut client = used(&process);
     process.drain();
@@ -265,7 +265,7 @@ fn a_connection_that_always_has_streams_open_is_told_at_closing() {
     client.get("/");
     process.release();
     for stream in held {
-        client.answer(stream);
+        client.response(stream);
     }
     client.hear(|client| client.ended);
     process.exit().with_code(0);

@@ -90,7 +90,7 @@ fn a_client_that_closes_its_side_with_its_request_is_answered_when_the_handler_i
     process.line("held");
     assert!(client.is_silent_for(PAUSE));
     process.release();
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     client.ended();
     assert_eq!(process.metric(GONE), 0);
 }
@@ -123,6 +123,6 @@ fn a_client_that_is_slow_with_its_body_may_close_its_side_after_it() {
     process.line("held");
     assert!(client.is_silent_for(LATE));
     process.release();
-    assert_eq!(client.answer().status, 201);
+    assert_eq!(client.response().status, 201);
     client.ended();
 }

@@ -105,7 +105,7 @@ fn a_stream_that_takes_a_byte_now_and_then_is_served() {
         client.settle();
         assert!(client.resets.is_empty());
     }
-    client.answer(stream);
+    client.response(stream);
     assert!(since.elapsed() > Duration::from_millis(1500));
 }
 
@@ -121,7 +121,7 @@ fn a_stream_that_is_quiet_by_itself_is_left_alone() {
     client.settle();
     assert!(client.resets.is_empty());
     process.release();
-    client.answer(held);
+    client.response(held);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_stream_that_is_held_up_does_not_hold_up_the_others() {
     client.allow(open, 1 << 20);
     assert_reset_at_the_limit(&mut client, shut, since);
     process.drain();
-    client.answer(open);
+    client.response(open);
 }
 
 #[test]

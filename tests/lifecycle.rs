@@ -35,7 +35,7 @@ fn while_starting_only_livez_passes_and_the_listener_keeps_clients_waiting() {
     assert!(early.is_silent_for(Duration::from_millis(100)));
 
     process.release();
-    assert_eq!(early.answer().status, 200);
+    assert_eq!(early.response().status, 200);
     assert_eq!(probes(&process), [200, 200, 200]);
 }
 
@@ -147,8 +147,8 @@ fn while_serving_all_probes_pass_and_connections_are_kept() {
     assert_phase(&process, "serving");
     let mut client = process.connect();
     for path in ["/", "/livez", "/readyz", "/nothing", "/"] {
-        let answer = client.get(path);
-        assert_eq!(answer.header("connection"), None, "{path}: {answer:?}");
+        let response = client.get(path);
+        assert_eq!(response.header("connection"), None, "{path}: {response:?}");
     }
     let mut h2 = Http2::connect(&process);
     h2.get("/");
@@ -175,7 +175,7 @@ fn while_draining_readyz_fails_and_new_connections_are_served() {
 }
 
 #[test]
-fn every_http1_answer_while_draining_says_close() {
+fn every_http1_response_while_draining_says_close() {
     let process = testbed().start();
     let mut kept: Vec<_> = (0..8).map(|_| process.connect()).collect();
     for client in &mut kept {
@@ -196,11 +196,11 @@ fn every_http1_answer_while_draining_says_close() {
     ];
     for (mut client, (status, request)) in kept.into_iter().zip(asked) {
         client.send(&request);
-        assert_last(&client.answer(), status);
+        assert_last(&client.response(), status);
         client.ended();
         let mut fresh = process.connect();
         fresh.send(&request);
-        assert_last(&fresh.answer(), status);
+        assert_last(&fresh.response(), status);
         fresh.ended();
     }
     // The admin port is not going anywhere yet.
@@ -216,7 +216,7 @@ fn a_request_in_flight_longer_than_the_delay_finishes() {
     process.drain();
     process.close();
     process.release();
-    assert_last(&client.answer(), 200);
+    assert_last(&client.response(), 200);
     client.ended();
     process.exit().with_code(0);
 }
@@ -230,7 +230,7 @@ fn connections_in_the_accept_queue_at_the_signal_are_answered() {
     process.signal(Signal::CONT);
     for client in &mut queue {
         // The first ones may be answered before the signal is heard, and be kept.
-        assert_eq!(client.answer().status, 200);
+        assert_eq!(client.response().status, 200);
     }
     process.line("draining");
 }
@@ -256,7 +256,7 @@ fn connections_in_the_accept_queue_at_closing_are_answered() {
     process.signal(Signal::TERM);
     process.signal(Signal::CONT);
     for client in &mut queue {
-        assert_last(&client.answer(), 200);
+        assert_last(&client.response(), 200);
         client.ended();
     }
     process.line("closing");
@@ -271,10 +271,10 @@ fn connections_kept_waiting_by_the_cap_are_answered_at_closing() {
     process.drain();
     process.close();
     for client in &mut queue {
-        assert_last(&client.answer(), 200);
+        assert_last(&client.response(), 200);
     }
     process.release();
-    assert_last(&first.answer(), 200);
+    assert_last(&first.response(), 200);
     drop((first, queue));
     process.exit().with_code(0);
 }
@@ -288,7 +288,7 @@ fn after_the_delay_no_connection_is_taken() {
     process.close();
     eventually("the listener closes", || Http1::try_connect(address).is_err());
     process.release();
-    assert_last(&client.answer(), 200);
+    assert_last(&client.response(), 200);
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn while_closing_livez_and_startupz_still_pass() {
     assert_eq!(probes(&process), [200, 503, 200]);
     assert_phase(&process, "closing");
     process.release();
-    assert_last(&client.answer(), 200);
+    assert_last(&client.response(), 200);
     drop(client);
     process.exit().with_code(0);
 }

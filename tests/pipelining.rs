@@ -13,9 +13,9 @@ use support::{
 /// Requires so many responses, of which the last alone says close, and the end.
 fn assert_answered(client: &mut Http1, count: usize) {
     for left in (0..count).rev() {
-        let answer = client.answer();
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.says_close(), left == 0, "{left} are left: {answer:?}");
+        let response = client.response();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.says_close(), left == 0, "{left} are left: {response:?}");
     }
     client.ended();
 }
@@ -59,7 +59,7 @@ fn a_client_that_never_stops_sending_is_told_to_close() {
     // It fails when the server has closed, which is what is awaited.
     let _ = client.try_send(requests.as_bytes());
     let mut count = 1;
-    while !client.answer().says_close() {
+    while !client.response().says_close() {
         count += 1;
     }
     assert!(count < 2000, "{count} responses");
@@ -73,9 +73,9 @@ fn a_response_to_a_body_says_close_while_draining() {
     process.drain();
     let body = "{\"name\":\r\n\r\n\"Ada\"}";
     client.send(&(post("/greetings", body.len()) + body));
-    let answer = client.answer();
-    assert_eq!(answer.status, 201);
-    assert!(answer.says_close(), "{answer:?}");
+    let response = client.response();
+    assert_eq!(response.status, 201);
+    assert!(response.says_close(), "{response:?}");
     client.ended();
 }
 
@@ -85,8 +85,8 @@ fn half_a_head_behind_a_request_gets_408() {
     let mut client = process.connect();
     let since = Instant::now();
     client.send(&(request("GET", "/") + "GET / HT"));
-    assert_eq!(client.answer().status, 200);
-    client.answer().problem(408);
+    assert_eq!(client.response().status, 200);
+    client.response().problem(408);
     assert!(since.elapsed() >= Duration::from_millis(300));
     client.ended();
 }

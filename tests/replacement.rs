@@ -120,11 +120,11 @@ fn ask(address: SocketAddr, kept: &mut Option<Http1>) -> io::Result<()> {
         Some(client) => client,
         None => Http1::try_connect(address)?,
     };
-    let answer = client.try_get("/")?;
-    if answer.status != 200 {
-        return Err(io::Error::other(format!("{answer:?}")));
+    let response = client.try_get("/")?;
+    if response.status != 200 {
+        return Err(io::Error::other(format!("{response:?}")));
     }
-    *kept = (!answer.says_close()).then_some(client);
+    *kept = (!response.says_close()).then_some(client);
     Ok(())
 }
 

@@ -22,11 +22,11 @@ fn a_request_names_one_host() {
     ] {
         let mut client = process.connect();
         client.send(head);
-        let answer = client.answer();
-        assert_eq!(answer.status, status, "{head:?}: {answer:?}");
+        let response = client.response();
+        assert_eq!(response.status, status, "{head:?}: {response:?}");
         if status == 400 {
-            answer.problem(400);
-            assert!(answer.says_close(), "{answer:?}");
+            response.problem(400);
+            assert!(response.says_close(), "{response:?}");
             client.ended();
         }
     }

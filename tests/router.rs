@@ -64,7 +64,7 @@ async fn json_of(response: Response) -> Value {
     serde_json::from_str(&text(response).await).unwrap()
 }
 
-/// Asserts that the answer is a problem of this status, and returns it.
+/// Asserts that the response is a problem of this status, and returns it.
 async fn problem(response: Response, status: StatusCode) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
@@ -304,7 +304,7 @@ async fn probes_tell_all_on_the_admin_port() {
 }
 
 #[tokio::test]
-async fn probes_answer_head_and_json_and_nothing_but_get() {
+async fn probes_response_head_and_json_and_nothing_but_get() {
     let service = Service::start(&[]).await;
     let head = service.ask_admin(request(Method::HEAD, "/readyz")).await;
     assert_eq!((head.status(), text(head).await.as_str()), (StatusCode::OK, ""));
@@ -318,15 +318,15 @@ async fn probes_answer_head_and_json_and_nothing_but_get() {
 async fn a_wrong_method_at_a_probe_is_a_problem() {
     let service = Service::start(&[]).await;
     let post = || request(Method::POST, "/readyz");
-    for answer in [
+    for response in [
         service.ask(post()).await,
         service.ask_admin(post()).await,
         service.ask_admin(request(Method::DELETE, "/livez/runtime")).await,
     ] {
-        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(answer.headers()[header::ALLOW], "GET,HEAD");
-        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
-        assert_eq!(json_of(answer).await["status"], 405);
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(json_of(response).await["status"], 405);
     }
 }
 

@@ -31,7 +31,7 @@ fn log_lines_problems_and_spans_carry_the_same_ids() {
     let process = testbed().set("TESTBED_SPANS", "1").stderr(Stdio::piped()).start();
     let mut client = process.connect();
     client.send(&traced("/panic"));
-    let problem = client.answer().problem(500);
+    let problem = client.response().problem(500);
     let line = process.line("panicked");
     assert_eq!(problem["trace_id"], TRACE);
     assert_eq!(line["span"]["trace_id"], TRACE);
@@ -45,12 +45,12 @@ fn the_log_filter_takes_no_span_from_the_services_layer() {
     let process = testbed().set("TESTBED_SPANS", "1").stderr(Stdio::piped()).start();
     let mut admin = process.connect_to_admin();
     admin.send("PUT /log HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\noff");
-    assert_eq!(admin.answer().status, 200);
+    assert_eq!(admin.response().status, 200);
     let mut client = process.connect();
     client.send(&traced("/"));
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     admin.send("PUT /log HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\ninfo");
-    assert_eq!(admin.answer().status, 200);
+    assert_eq!(admin.response().status, 200);
     drop(client);
     let spans = spans(process);
     assert!(spans.len() == 1 && spans[0].starts_with(TRACE), "{spans:?}");

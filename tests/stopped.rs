@@ -75,7 +75,7 @@ fn half_an_http2_preface_does_not_hold_up_the_exit() {
 }
 
 #[test]
-fn an_endless_answer_does_not_hold_up_the_exit() {
+fn an_endless_response_does_not_hold_up_the_exit() {
     let process = with_500_ms_to_close();
     let mut client = process.connect();
     client.ask("/endless");
@@ -126,13 +126,13 @@ fn connections_that_are_idle_at_the_deadline_are_let_go_and_the_exit_is_clean() 
 }
 
 #[test]
-fn cleanup_runs_after_the_drain_and_the_admin_port_answers_until_the_end() {
+fn cleanup_runs_after_the_drain_and_the_admin_port_responses_until_the_end() {
     let process = testbed().set("TESTBED_CLEANUP", "held").start();
     let mut client = held(&process);
     process.drain();
     process.close();
     process.release();
-    assert_last(&client.answer(), 200);
+    assert_last(&client.response(), 200);
     drop(client);
     process.lines("held", 2);
     assert_eq!(probes(&process), [200, 503, 200]);
@@ -189,7 +189,7 @@ fn sigint_has_no_delay() {
     process.signal(Signal::INT);
     process.line("closing");
     process.release();
-    assert_last(&client.answer(), 200);
+    assert_last(&client.response(), 200);
     drop(client);
     let exit = process.exit();
     let report = exit.with_code(0);
@@ -222,7 +222,7 @@ fn the_report_counts_what_came_and_when() {
     assert_last(&kept.get("/livez"), 200);
     let request_at_most = before.elapsed();
     process.release();
-    assert_last(&busy.answer(), 200);
+    assert_last(&busy.response(), 200);
     drop((kept, busy));
 
     let exit = process.exit();

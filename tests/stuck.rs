@@ -28,16 +28,16 @@ fn a_blocked_main_runtime_fails_livez_and_recovers() {
     let mut client = process.connect();
     client.ask("/block/4000");
     eventually("/livez fails", || process.probe("/livez") == 503);
-    let answer = process.connect_to_admin().get("/livez");
+    let response = process.connect_to_admin().get("/livez");
     assert!(
-        answer.body.starts_with("[-]runtime failed: no task of the main runtime has run for "),
-        "{answer:?}"
+        response.body.starts_with("[-]runtime failed: no task of the main runtime has run for "),
+        "{response:?}"
     );
     assert_eq!(process.connect_to_admin().get("/nothing").problem(404)["title"], "Not Found");
     assert_eq!(process.metric("health_check_up{check=\"runtime\",endpoint=\"livez\"}"), 0);
     assert_eq!(process.probe("/startupz"), 200);
 
-    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.response().status, 200);
     eventually("/livez passes", || process.probe("/livez") == 200);
     assert_eq!(process.connect().get("/livez").status, 200);
 }
@@ -61,9 +61,9 @@ fn a_saturated_main_runtime_passes_livez_and_readyz() {
         // Well beyond the heartbeat's limit, with a queue of 7 requests all the time.
         while started.elapsed() < Duration::from_secs(4) {
             for probe in ["/livez", "/readyz"] {
-                let answer = admin.get(probe);
-                if answer.status != 200 {
-                    failed.push(answer);
+                let response = admin.get(probe);
+                if response.status != 200 {
+                    failed.push(response);
                 }
             }
             thread::sleep(Duration::from_millis(20));
@@ -85,8 +85,8 @@ fn six_hundred_clients_with_blocking_work_for_one_thread_do_not_fail_livez() {
     let asked = Instant::now();
     let mut admin = process.connect_to_admin();
     while asked.elapsed() < Duration::from_secs(8) {
-        let answer = admin.get("/livez");
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = admin.get("/livez");
+        assert_eq!(response.status, 200, "{response:?}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Http1(BufReader<TcpStream>);
 
 /// What came back.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
@@ -35,15 +35,15 @@ impl Http1 {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends a request and reads its answer.
-    pub(crate) fn get(&mut self, path: &str) -> Answer {
+    /// Sends a request and reads its response.
+    pub(crate) fn get(&mut self, path: &str) -> Response {
         self.ask(path);
-        self.answer()
+        self.response()
     }
 
-    pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Answer> {
+    pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Response> {
         self.try_send(request("GET", path).as_bytes())?;
-        self.try_answer()
+        self.try_response()
     }
 
     /// Sends a GET request.
@@ -69,42 +69,43 @@ impl Http1 {
         SockRef::from(self.0.get_ref()).set_linger(Some(Duration::ZERO)).expect("a socket can be set");
     }
 
-    pub(crate) fn answer(&mut self) -> Answer {
-        self.try_answer().expect("the answer comes")
+    pub(crate) fn response(&mut self) -> Response {
+        self.try_response().expect("the response comes")
     }
 
-    fn try_answer(&mut self) -> io::Result<Answer> {
-        let mut answer = self.try_head()?;
+    fn try_response(&mut self) -> io::Result<Response> {
+        let mut response = self.try_head()?;
         let mut body = Vec::new();
-        if answer.header("transfer-encoding") == Some("chunked") {
+        if response.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.try_chunk()? {
                 body.extend(chunk);
             }
         } else {
-            let length = answer.header("content-length").unwrap_or("0").parse().map_err(invalid)?;
+            let length = response.header("content-length").unwrap_or("0").parse().map_err(invalid)?;
             body.resize(length, 0);
             self.0.read_exact(&mut body)?;
         }
-        answer.body = String::from_utf8(body).map_err(invalid)?;
-        Ok(answer)
+        response.body = String::from_utf8(body).map_err(invalid)?;
+        Ok(response)
     }
 
-    /// The head of an answer whose body is read by chunks, or that has none.
-    pub(crate) fn head(&mut self) -> Answer {
-        self.try_head().expect("the answer comes")
+    /// The head of a response whose body is read by chunks, or that has none.
+    pub(crate) fn head(&mut self) -> Response {
+        self.try_head().expect("the response comes")
     }
 
-    fn try_head(&mut self) -> io::Result<Answer> {
+    fn try_head(&mut self) -> io::Result<Response> {
         let status_line = self.try_line()?;
         let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
-        let mut answer = Answer { status: status.ok_or_else(|| invalid(status_line))?, ..Answer::default() };
+        let mut response =
+            Response { status: status.ok_or_else(|| invalid(status_line))?, ..Response::default() };
         loop {
             let line = self.try_line()?;
             if line.is_empty() {
-                return Ok(answer);
+                return Ok(response);
             }
             let (name, value) = line.split_once(": ").ok_or_else(|| invalid(line.clone()))?;
-            answer.headers.push((name.to_lowercase(), value.to_owned()));
+            response.headers.push((name.to_lowercase(), value.to_owned()));
         }
     }
 
@@ -176,7 +177,7 @@ pub(crate) fn post(path: &str, length: usize) -> String {
     )
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

@@ -130,37 +130,37 @@ impl Http2 {
         self.frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
     }
 
-    /// Opens a stream and waits for its answer, which has to be 200.
+    /// Opens a stream and waits for its response, which has to be 200.
     pub(crate) fn get(&mut self, path: &str) {
         let stream = self.ask(path);
-        self.answer(stream);
+        self.response(stream);
     }
 
-    /// Waits for the end of the answer on a stream.
+    /// Waits for the end of the response on a stream.
     pub(crate) fn ended(&mut self, stream: u32) {
         self.hear(|client| client.complete.contains(&stream));
     }
 
-    /// Waits for the complete answer of a stream, which has to be 200.
-    pub(crate) fn answer(&mut self, stream: u32) {
+    /// Waits for the complete response of a stream, which has to be 200.
+    pub(crate) fn response(&mut self, stream: u32) {
         self.hear(|client| client.complete.contains(&stream) || client.resets.contains_key(&stream));
         assert_eq!(self.resets.get(&stream), None, "stream {stream} was reset");
-        assert_eq!(self.statuses[&stream], STATUS_200, "the first field of the answer on stream {stream}");
+        assert_eq!(self.statuses[&stream], STATUS_200, "the first field of the response on stream {stream}");
     }
 
-    /// Whether the head of a stream's answer has come.
+    /// Whether the head of a stream's response has come.
     pub(crate) fn has_begun(&self, stream: u32) -> bool {
         self.statuses.contains_key(&stream)
     }
 
-    /// Whether all of a stream's answer has come.
+    /// Whether all of a stream's response has come.
     pub(crate) fn is_complete(&self, stream: u32) -> bool {
         self.complete.contains(&stream)
     }
 
-    /// Waits for the complete answer of a stream, and hears what came in the same reading.
+    /// Waits for the complete response of a stream, and hears what came in the same reading.
     pub(crate) fn answer_and_what_is_read_with_it(&mut self, stream: u32) {
-        self.answer(stream);
+        self.response(stream);
         while !self.stream.buffer().is_empty() {
             self.hear_frame();
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    http1::{Answer, Http1},
+    http1::{Http1, Response},
     process::{Process, testbed},
 };
 
@@ -19,9 +19,9 @@ pub(crate) fn assert_phase(process: &Process, now: &str) {
     }
 }
 
-pub(crate) fn assert_last(answer: &Answer, status: u16) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert!(answer.says_close(), "{answer:?}");
+pub(crate) fn assert_last(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.says_close(), "{response:?}");
 }
 
 /// A connection whose request the testbed holds until it is released.

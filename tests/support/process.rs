@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     PATIENCE, eventually,
-    http1::{Answer, Http1},
+    http1::{Http1, Response},
 };
 
 /// A process to be started. Unless set otherwise, its drain goes on until a signal ends it.
@@ -306,7 +306,7 @@ impl Exit {
 
 /// The value of a metric, asked for on a connection that is there already.
 pub(crate) fn metric(admin: &mut Http1, series: &str) -> u64 {
-    let Answer { body, .. } = admin.get("/metrics");
+    let Response { body, .. } = admin.get("/metrics");
     let value = body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     let value = value.unwrap_or_else(|| panic!("there is no metric {series}:\n{body}"));
     value.parse().unwrap_or_else(|error| panic!("{series} {value}: {error}"))

@@ -185,9 +185,9 @@ impl Running {
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("10 s are a valid timeout");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .expect("the service reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the service answers");
-        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an answer has a status")
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("the service answers");
+        response.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a response has a status")
     }
 }
 
@@ -275,7 +275,7 @@ fn the_service_binds_the_ports_and_fits_the_memory_that_are_declared() {
 }
 
 #[test]
-fn the_running_service_answers_every_path_that_is_asked() {
+fn the_running_service_responses_every_path_that_is_asked() {
     let service = Running::start();
     for (target, rendered) in all() {
         let asked = asked(&rendered);
