@@ -38,7 +38,7 @@ update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md
 api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
 	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
 bench: ## what the service costs against bare axum
-	cargo bench --bench against_axum
+	cargo bench --package landfall --bench against_axum
 
 ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
 BINARY = --binary target/release/$(NAME)

@@ -184,9 +184,10 @@ struct Hex<const DIGITS: usize>([u8; DIGITS]);
 
 impl<const COUNT: usize> Hex<COUNT> {
     fn of(number: u128) -> Self {
+        let bytes = number.to_be_bytes();
         let mut digits = [0; COUNT];
-        for (place, digit) in digits.iter_mut().rev().enumerate() {
-            *digit = DIGITS[(number >> (4 * place)) as usize & 15];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(&bytes[bytes.len() - COUNT / 2..]) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
         Self(digits)
     }
