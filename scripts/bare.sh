@@ -11,7 +11,8 @@ RUN command -v make || { apt-get update && apt-get install --yes --no-install-re
 RUN rm -rf /var/lib/apt/lists/* && useradd --create-home dev
 RUN ! command -v curl git kubectl pip3 prometheus promtool python3
 USER dev
-WORKDIR /home/dev
+RUN mkdir /home/dev/repository
+WORKDIR /home/dev/repository
 ENV CARGO_HOME=/home/dev/.cargo
 EOF
 )
