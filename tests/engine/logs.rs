@@ -1,13 +1,10 @@
 //! A log that nobody reads holds up nothing; what it costs is lines, and they are counted.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use support::{
+use crate::support::{
     eventually,
     process::{Exit, Process, Setup, testbed},
 };

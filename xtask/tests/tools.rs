@@ -17,7 +17,7 @@ impl Machine {
         for directory in ["bin", "scripts"] {
             fs::create_dir_all(root.join(directory)).expect("the target directory is writable");
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/tools.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tools.sh");
         fs::copy(script, root.join("scripts/tools.sh")).expect("it is part of every checkout");
         for program in ["bash", "cat", "dirname", "ln", "mkdir", "rm"] {
             let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();

@@ -1,9 +1,6 @@
 //! Clients that are slow or greedy: each meets its limit, is told so where HTTP has words for it, and is
 //! counted.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     fs,
     time::{Duration, Instant},
@@ -11,7 +8,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
-use support::{
+use crate::support::{
     eventually,
     http1::{Http1, post},
     http2::{ALL_STREAMS, Http2},

@@ -1,10 +1,5 @@
 //! Sockets as the kernel sees them: which runtime drives them, and how they find out that a peer is dead.
 
-#![cfg(target_os = "linux")]
-
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -15,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket as Socket2, Type};
-use support::{
+use crate::support::{
     eventually,
     http1::{Http1, request},
     process::{Process, testbed},
 };
+use socket2::{Domain, Socket as Socket2, Type};
 
 /// A TCP socket of a process, by its inode.
 #[derive(Debug)]

@@ -1,11 +1,8 @@
 //! Requests that a client sends together, without waiting for the responses between them.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{
+use crate::support::{
     http1::{Http1, post, request},
     process::testbed,
 };

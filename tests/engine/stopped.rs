@@ -1,8 +1,5 @@
 //! The end of the lifecycle: what may hold up the exit and what may not, signals that come again, and the report.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     thread,
     time::{Duration, Instant},
@@ -11,7 +8,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use support::{
+use crate::support::{
     PATIENCE, eventually,
     lifecycle::{assert_last, assert_phase, held, number, probes, with_500_ms_to_close},
     process::{Process, testbed},

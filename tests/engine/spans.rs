@@ -1,12 +1,9 @@
 //! A tracing layer of the service's own sees the spans that the log lines and the problems name, whatever the log
 //! filter leaves out.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::process::Stdio;
 
-use support::{
+use crate::support::{
     http1::request,
     process::{Process, testbed},
 };

@@ -1,9 +1,6 @@
 //! What HTTP asks of a server, whatever the service does.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
-use support::{
+use crate::support::{
     http1::request,
     http2::Http2,
     process::{Process, testbed},

@@ -1,15 +1,12 @@
 //! How HTTP/2 clients hear that they have to go: with a response, or while they are idle if they read then. What they
 //! asked before is answered, also for a client that can't read a response behind GOAWAY.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use support::{
+use crate::support::{
     eventually,
     http2::{ALL_STREAMS, Http2},
     process::{Process, testbed},

@@ -1,14 +1,11 @@
 //! HTTP/2 peers that hold up their responses, or the connection: each stream meets its limit, and the others don't.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     fs, thread,
     time::{Duration, Instant},
 };
 
-use support::{
+use crate::support::{
     eventually,
     http2::{END_HEADERS, HEADERS, Http2, SETTINGS},
     process::{Process, Setup, testbed},

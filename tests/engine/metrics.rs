@@ -1,14 +1,11 @@
 //! `/metrics` of the real process, judged by Prometheus' own tool.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     io::Write,
     process::{Command, Stdio},
 };
 
-use support::process::testbed;
+use crate::support::process::testbed;
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() {

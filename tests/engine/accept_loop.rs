@@ -1,11 +1,8 @@
 //! An accept loop that panics ends the process: nobody new would be served for ever.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
-use support::{eventually, http1::Http1, process::testbed};
+use crate::support::{eventually, http1::Http1, process::testbed};
 
 #[test]
 fn a_panicked_accept_loop_starts_the_drain_and_ends_with_1() {

@@ -1,11 +1,8 @@
 //! Clients that speak no HTTP, vanish, or make a handler panic: each is answered if it can be, and counted.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{thread, time::Duration};
 
-use support::{eventually, http1::request, process::testbed};
+use crate::support::{eventually, http1::request, process::testbed};
 
 #[test]
 fn a_client_that_closes_its_side_after_the_request_still_gets_the_response() {

@@ -1,10 +1,7 @@
 //! Streams, upgrades and work in the background: told when the drain starts or when the last request was answered,
 //! waited for, bounded, and in the report.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
-use support::{
+use crate::support::{
     eventually,
     http1::Http1,
     lifecycle::{assert_last, with_500_ms_to_close},

@@ -2,10 +2,7 @@
 
 use std::process::{Command, Output};
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
-use support::process::testbed;
+use crate::support::process::testbed;
 
 fn run(arguments: &[&str], vars: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_testbed"))

@@ -1,13 +1,10 @@
 //! Clients that close their side: those that still read are answered, those that have left hold nothing.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{thread, time::Duration};
 
-use support::{
+use crate::support::{
     eventually,
-    http1::Http1,
+    http1::{Http1, post},
     process::{Process, testbed},
 };
 
@@ -116,7 +113,7 @@ fn a_client_that_is_slow_with_its_body_may_close_its_side_after_it() {
     let process = testbed().start();
     let mut client = process.connect();
     let body = r#"{"name":"Ada"}"#;
-    client.send(&support::http1::post("/greetings/held", body.len()));
+    client.send(&post("/greetings/held", body.len()));
     thread::sleep(LATE);
     client.send(body);
     client.finish_sending();

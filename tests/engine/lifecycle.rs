@@ -1,9 +1,6 @@
 //! The table of the lifecycle up to closing, cell by cell, as a cluster and its clients see it: real processes, real
 //! signals.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -14,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use support::{
+use crate::support::{
     PATIENCE, eventually,
     http1::{Http1, post, request},
     http2::Http2,
