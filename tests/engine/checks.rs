@@ -1,5 +1,7 @@
 //! A check or a scrape hook that panics costs itself, and no probe and no other metric.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the failure")]
+
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},

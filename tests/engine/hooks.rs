@@ -1,5 +1,7 @@
 //! The hooks that a service has: outer layers, limits of its own routes, metrics, and the ids of a trace.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the failure")]
+
 use std::{io::Read, time::Duration};
 
 use axum::{

@@ -1,5 +1,7 @@
 //! Both routers without a socket: what each path answers, and how errors look.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the failure")]
+
 use std::time::Duration;
 
 use axum::{
