@@ -12,10 +12,7 @@ use std::{
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    runtime::{self, RuntimeMetrics},
-    sync::oneshot,
-};
+use tokio::{runtime, sync::oneshot};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -212,7 +209,7 @@ where
         &config,
         &health,
         &metrics,
-        runtime.handle().metrics(),
+        runtime.handle().metrics().num_workers(),
     )
     .await?;
     let limits = within_descriptors(Limits::from(&*config));
@@ -238,12 +235,12 @@ pub(crate) async fn router(
     config: &Config,
     health: &Health,
     metrics: &Metrics,
-    runtime: RuntimeMetrics,
+    threads: usize,
 ) -> Result<Router, StartError> {
     if let Some(route) = layers::unknown_route(&routes, limits).await {
         return Err(format!("limits are given for {route}, and there is no such route").into());
     }
-    let wrapped = outer(layers::wrap(routes, config, limits, metrics, runtime));
+    let wrapped = outer(layers::wrap(routes, config, limits, metrics, threads));
     // In this order, because a merge keeps the fallback of the one that is merged in: 404s are wrapped too.
     let router = health::public_router(health).merge(wrapped);
     // Now, or axum wraps the handlers that have no state anew for each request.

@@ -30,10 +30,7 @@ use axum::{
 };
 use futures_util::{FutureExt, future::CatchUnwind};
 use pin_project_lite::pin_project;
-use tokio::{
-    runtime::RuntimeMetrics,
-    time::{Sleep, sleep_until},
-};
+use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 pub use self::limits::RouteLimits;
@@ -59,12 +56,12 @@ pub(crate) fn wrap(
     config: &Config,
     limits: &[(&'static str, RouteLimits)],
     metrics: &Metrics,
-    runtime: RuntimeMetrics,
+    threads: usize,
 ) -> Router {
     routes.layer(EngineLayer(Arc::new(Shared {
         access: Access { log: config.access_log, slow: config.slow_request.0 },
         metrics: RequestMetrics::new(metrics),
-        admission: Admission::new(config.max_wait.0, runtime),
+        admission: Admission::new(config.max_wait.0, threads),
         max_in_flight: config.max_in_flight.get(),
         in_flight: AtomicUsize::new(0),
         stall_timeout: config.stall_timeout.0,
@@ -281,7 +278,7 @@ impl InFlightGuard {
 
     fn ended(&self, was_answered: bool, took: Duration, now: Instant) {
         let Route { shared, pace, .. } = &*self.route;
-        if let Some(limit) = pace.end(was_answered, took, now, shared.admission.usual_wait()) {
+        if let Some(limit) = pace.end(was_answered, took, now, shared.admission.allowance()) {
             shared.metrics.limited(&self.measured, limit);
         }
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::runtime::Handle;
 
 use crate::{
     Build, admin, app,
@@ -61,10 +60,8 @@ where
     };
     let config = app.config.clone();
     let service = start(app).await?;
-    let runtime = Handle::current().metrics();
     let router =
-        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, runtime)
-            .await?;
+        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, 1).await?;
     lifecycle.enter(Phase::Serving);
     let admin = admin::router(&health, &metrics, &log);
     Ok(Started { router, admin, health, lifecycle })

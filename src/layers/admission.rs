@@ -1,52 +1,43 @@
 //! Which requests are worked on when there are more than can be: admission by how long they wait.
 //!
-//! A request waits in two places. Before its handler begins it waits for a thread; that wait is measured, and too long a
-//! one is shed (as CoDel does: <https://queue.acm.org/detail.cfm?id=2209336>). Inside the handler it waits for
+//! A request waits in two places. Before its handler begins it waits for a thread; that wait is measured, and in a crowd
+//! too long a one is shed (after CoDel, <https://queue.acm.org/detail.cfm?id=2209336>). Inside the handler it waits for
 //! whatever the handler needs; that shows in how long the handlers of its route take, and then as many are let in as
 //! can be answered in time at the pace of the last moment (Little's law).
 
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
-
-use tokio::runtime::RuntimeMetrics;
 
 use crate::metrics::requests::RequestMetrics;
 
 /// A wait that is no wait.
 const PROMPT: Duration = Duration::from_millis(10);
 
-/// How often is looked whether the threads are saturated, and which share of the time they are busy then: without a
-/// standing queue there are pauses.
-const LOOK: Duration = Duration::from_millis(500);
-const SATURATED: f64 = 0.95;
+/// Fewer that wait at once, for each thread, are no crowd, however long they do.
+const FEW: u32 = 8;
+
+/// How long a crowd may last before it is more than a burst.
+const BURST: Duration = Duration::from_millis(200);
 
 /// Admission by the wait for a thread, the same for all routes.
 #[derive(Debug)]
 pub(super) struct Admission {
     max_wait: Duration,
-    runtime: RuntimeMetrics,
+    few: u32,
     started: Instant,
-    /// When was last looked, and how long the threads had been busy by then, in microseconds.
-    looked_at: AtomicU64,
-    busy: AtomicU64,
-    is_saturated: AtomicBool,
+    /// When the waits so far are made up for, had a few waited all the time; in microseconds from the start.
+    made_up: AtomicU64,
 }
 
 impl Admission {
-    pub(super) fn new(max_wait: Duration, runtime: RuntimeMetrics) -> Self {
-        Self {
-            max_wait,
-            runtime,
-            started: Instant::now(),
-            looked_at: AtomicU64::new(0),
-            busy: AtomicU64::new(0),
-            is_saturated: AtomicBool::new(false),
-        }
+    pub(super) fn new(max_wait: Duration, threads: usize) -> Self {
+        let few = FEW.saturating_mul(threads.try_into().unwrap_or(u32::MAX));
+        Self { max_wait, few, started: Instant::now(), made_up: AtomicU64::new(0) }
     }
 
     /// Whether a request is still worked on that has waited so long.
@@ -55,30 +46,16 @@ impl Admission {
             return true;
         }
         metrics.waited(waited);
-        waited < if self.is_saturated(now) { self.usual_wait() } else { self.max_wait }
-    }
-
-    /// What may be waited when everybody waits.
-    pub(super) fn usual_wait(&self) -> Duration {
-        self.max_wait / 4
-    }
-
-    fn is_saturated(&self, now: Instant) -> bool {
+        // As a bucket that each wait fills, and a few that wait would keep level.
         let now = (now - self.started).as_micros() as u64;
-        let looked_at = self.looked_at.load(Relaxed);
-        let passed = now.saturating_sub(looked_at);
-        let is_due = passed > LOOK.as_micros() as u64
-            && self.looked_at.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok();
-        if is_due {
-            let threads = self.runtime.num_workers();
-            let busy: Duration =
-                (0..threads).map(|thread| self.runtime.worker_total_busy_duration(thread)).sum();
-            let busy = busy.as_micros() as u64;
-            let share =
-                busy.saturating_sub(self.busy.swap(busy, Relaxed)) as f64 / (passed * threads as u64) as f64;
-            self.is_saturated.store(share > SATURATED, Relaxed);
-        }
-        self.is_saturated.load(Relaxed)
+        let level = self.made_up.load(Relaxed).saturating_sub(now) + (waited / self.few).as_micros() as u64;
+        self.made_up.store(now + level, Relaxed);
+        level < BURST.as_micros() as u64 || waited < self.max_wait
+    }
+
+    /// What a handler may wait for what it needs: half of it, as it is only the average that is known.
+    pub(super) fn allowance(&self) -> Duration {
+        self.max_wait / 2
     }
 }
 
