@@ -28,6 +28,19 @@ const BURN: Duration = Duration::from_millis(5);
 /// What the slow dependency takes, and how many it takes at once.
 const DEPENDENCY: (Duration, usize) = (Duration::from_millis(50), 10);
 
+/// What one core, and the dependency, can do in a second.
+const EACH: f64 = 200.0;
+
+/// What is offered, in capacities.
+const TIMES: [f64; 6] = [0.5, 0.8, 1.5, 3.0, 6.0, 20.0];
+
+/// What is asked for, and how much of it can be done in a second.
+const PATHS: [(&str, f64, &str); 3] = [
+    ("/", EACH, "Handlers that burn 5 ms of one core"),
+    ("/dependency", EACH, "Handlers that wait for a dependency, which takes 50 ms for each of 10 at once"),
+    ("/mix", 2.0 * EACH, "As many of these as of those"),
+];
+
 /// When a caller gives up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -82,7 +95,6 @@ async fn bare() -> ExitCode {
 struct Server {
     child: Child,
     address: SocketAddr,
-    admin: SocketAddr,
 }
 
 impl Server {
@@ -101,36 +113,7 @@ impl Server {
             .expect("it says where it listens");
         let line: serde_json::Value = serde_json::from_str(&line).expect("as JSON");
         let address = line["address"].as_str().and_then(|text| text.parse().ok());
-        let admin = line["admin_address"].as_str().and_then(|text| text.parse().ok());
-        Self {
-            child,
-            address: address.expect("in every first line"),
-            admin: admin.unwrap_or(address.unwrap()),
-        }
-    }
-}
-
-impl Server {
-    fn debug(&self) {
-        use std::io::{Read, Write};
-        let port = self.admin;
-        let mut stream = std::net::TcpStream::connect(port).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        for line in text.lines().filter(|l| {
-            !l.starts_with('#')
-                && !l.ends_with(" 0")
-                && (l.contains("shed")
-                    || l.contains("connections")
-                    || l.contains("duration")
-                    || l.contains("cpu")
-                    || l.contains("accept")
-                    || l.contains("queue")
-                    || l.contains("tokio"))
-        }) {
-            println!("   {line}");
-        }
+        Self { child, address: address.expect("in every first line") }
     }
 }
 
@@ -147,6 +130,15 @@ enum End {
     Answered(Duration),
     Shed,
     GivenUp,
+}
+
+impl End {
+    fn answered(&self) -> Option<Duration> {
+        match self {
+            Self::Answered(took) => Some(*took),
+            Self::Shed | Self::GivenUp => None,
+        }
+    }
 }
 
 async fn ask(address: SocketAddr, path: &str, from: u8) -> End {
@@ -176,6 +168,10 @@ async fn load(address: SocketAddr, path: &'static str, rate: f64) -> Vec<End> {
     let all = (rate * SECONDS as f64) as usize;
     for number in 0..all {
         ticks.tick().await;
+        let path = match path {
+            "/mix" => PATHS[number % 2].0,
+            path => path,
+        };
         tasks.spawn(async move { (number, ask(address, path, number as u8).await) });
     }
     let mut ends = tasks.join_all().await;
@@ -183,43 +179,78 @@ async fn load(address: SocketAddr, path: &'static str, rate: f64) -> Vec<End> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
+/// What was answered in time, per second, and how long the 99th of a hundred took.
+struct Goodput {
+    per_second: f64,
+    p99: Duration,
+}
+
+async fn measure(server: &str, path: &'static str, offered: f64) -> Goodput {
+    let server = Server::start(server);
+    let ends = load(server.address, path, offered).await;
+    let mut answered: Vec<Duration> = ends.iter().filter_map(End::answered).collect();
+    answered.sort();
+    Goodput {
+        per_second: answered.len() as f64 / (SECONDS - 1) as f64,
+        p99: answered.get(answered.len() * 99 / 100).copied().unwrap_or_default(),
+    }
+}
+
 #[tokio::main]
 async fn compare() -> ExitCode {
-    let rates: Vec<f64> = env::var("RATES").map_or(vec![160.0, 300.0, 600.0, 1200.0, 4000.0], |list| {
-        list.split(',').map(|rate| rate.parse().expect("a number")).collect()
-    });
-    let servers = env::var("SERVERS").unwrap_or_else(|_| "bare,landfall".into());
-    for path in ["/", "/dependency"] {
-        if env::var("ONLY").is_ok_and(|only| only != path) {
-            continue;
-        }
-        println!("{path}");
-        for &rate in &rates {
-            for name in servers.split(',') {
-                let server = Server::start(name);
-                let ends = load(server.address, path, rate).await;
-                if env::var("DEBUG").is_ok() {
-                    server.debug();
+    let mut curves = [Vec::new(), Vec::new()];
+    for (path, capacity, what) in PATHS {
+        println!("\n{what}: {capacity}/s at most. Answered within {PATIENCE:?}, per second; p99\n");
+        println!("| offered | bare axum | landfall |\n| --- | --- | --- |");
+        for times in TIMES {
+            let mut row = format!("| {:.0} |", capacity * times);
+            for (curve, server) in curves.iter_mut().zip(["bare", "landfall"]) {
+                let Goodput { per_second, p99 } = measure(server, path, capacity * times).await;
+                row += &format!(" {per_second:.0}; {} ms |", p99.as_millis());
+                if path == PATHS[0].0 {
+                    curve.push(per_second / capacity);
                 }
-                let seconds = (SECONDS - 1) as f64;
-                let mut times: Vec<f64> = ends
-                    .iter()
-                    .filter_map(|end| match end {
-                        End::Answered(time) => Some(time.as_secs_f64() * 1e3),
-                        _ => None,
-                    })
-                    .collect();
-                times.sort_by(f64::total_cmp);
-                let count = |kind: End| ends.iter().filter(|end| **end == kind).count() as f64 / seconds;
-                println!(
-                    "{rate:>6} {name:>9}: {:>6.0}/s in time, {:>6.0}/s shed, {:>6.0}/s given up, p99 {:.0} ms",
-                    times.len() as f64 / seconds,
-                    count(End::Shed),
-                    count(End::GivenUp),
-                    times.get(times.len() * 99 / 100).copied().unwrap_or(0.0)
-                );
             }
+            println!("{row}");
         }
     }
+    let drawn = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/overload.svg");
+    std::fs::write(drawn, curve(&curves)).expect("the repository is writable");
     ExitCode::SUCCESS
+}
+
+/// What was answered in time over what was offered, both in parts of the capacity; the loads stand side by side.
+fn curve([bare, landfall]: &[Vec<f64>; 2]) -> String {
+    let at = |column: usize, share: f64| format!("{},{:.0}", 90 + column * 90, 230.0 - share * 170.0);
+    let line = |shares: &[f64]| {
+        let points = shares.iter().enumerate().map(|(column, share)| at(column, *share));
+        points.collect::<Vec<_>>().join(" ")
+    };
+    let labels: String = TIMES
+        .iter()
+        .enumerate()
+        .map(|(column, times)| {
+            format!("<text x='{}' y='252' text-anchor='middle'>{times}</text>", 90 + column * 90)
+        })
+        .collect();
+    let ends = [bare, landfall].map(|shares| 234.0 - shares.last().expect("there are loads") * 170.0);
+    let [bare_end, landfall_end] = ends;
+    let right = 100 + (TIMES.len() - 1) * 90;
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} 285' font-family='sans-serif' font-size='13'>\n\
+         <style>text{{fill:#57606a}}.ours{{fill:#0969da}}line{{stroke:#8c959f}}polyline{{fill:none;stroke-width:2.5}}\
+         @media(prefers-color-scheme:dark){{text{{fill:#9198a1}}.ours{{fill:#4493f8}}}}</style>\n\
+         <text x='14' y='28'>answered in time, as a share of the capacity</text>\n\
+         <line x1='60' y1='230' x2='{right}' y2='230'/><line x1='60' y1='60' x2='{right}' y2='60' stroke-dasharray='3'/>\n\
+         <text x='52' y='65' text-anchor='end'>1</text><text x='52' y='234' text-anchor='end'>0</text>\n\
+         {labels}<text x='60' y='276'>offered, in capacities</text>\n\
+         <polyline points='{bare_points}' stroke='#8c959f'/>\n\
+         <polyline points='{points}' stroke='#0969da'/>\n\
+         <text x='{label}' y='{bare_end:.0}'>bare axum</text>\n\
+         <text x='{label}' y='{landfall_end:.0}' class='ours'>landfall</text>\n</svg>\n",
+        width = right + 90,
+        bare_points = line(bare),
+        points = line(landfall),
+        label = right + 6,
+    )
 }
