@@ -45,6 +45,8 @@ mod app;
 mod command;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod health;
 mod layers;
 mod lifecycle;

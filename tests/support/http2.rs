@@ -32,6 +32,7 @@ const STATUS_200: u8 = 0x80 | 8;
 pub(crate) const ALL_STREAMS: u32 = (1 << 31) - 1;
 
 /// A connection, and what has been heard on it.
+#[derive(Debug)]
 pub(crate) struct Http2 {
     stream: BufReader<TcpStream>,
     /// What is not sent before [`Http2::send_held`] says so, if anything is held.

@@ -47,6 +47,9 @@ struct Write {
     responses: usize,
     /// Whether it knew before that the process drains.
     draining: bool,
+    /// Whether the server may not know how many requests it has read with this write: it may read it together with
+    /// what is behind a body, or with what is behind that.
+    uncounted: bool,
 }
 
 struct Connection<'a> {
@@ -97,7 +100,13 @@ impl Connection<'_> {
     fn send(&mut self, end: usize) {
         let start = self.sent();
         let draining = self.progress.has(DRAINING);
-        self.writes.push(Write { end, responses: self.responses, draining });
+        let mut unanswered =
+            self.script.requests.iter().skip(self.responses).take_while(|r| r.head_end <= end);
+        let oldest = self.responses.checked_sub(1).map_or(0, |last| self.script.requests[last].end);
+        let uncounted = unanswered.any(|request| request.has_body)
+            || self.writes.iter().any(|write| write.end > oldest && write.uncounted)
+            || end - oldest > READ;
+        self.writes.push(Write { end, responses: self.responses, draining, uncounted });
         // It fails when the server has closed, as its response will say.
         let _ = self.client.try_send(&self.script.bytes[start..end]);
     }
@@ -156,11 +165,7 @@ impl Connection<'_> {
         let (Some(write), Some(next)) = (self.write(request), next.and_then(|next| self.write(next))) else {
             return true;
         };
-        // What the server may have read together with this one, or read before and not yet answered.
-        let unanswered = &self.script.requests[write.responses..=self.responses];
-        let waiting =
-            write.end - write.responses.checked_sub(1).map_or(0, |last| self.script.requests[last].end);
-        write.end != next.end || unanswered.iter().any(|request| request.has_body) || waiting > READ
+        write.end != next.end || write.uncounted
     }
 
     /// Whether it came when the process drained, and there was nothing behind it.
@@ -186,9 +191,12 @@ impl Connection<'_> {
 impl fmt::Display for Connection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut start = 0;
-        for Write { end, responses, draining } in &self.writes {
+        for Write { end, responses, draining, uncounted } in &self.writes {
             let bytes = String::from_utf8_lossy(&self.script.bytes[start..*end]);
-            writeln!(f, "sent after {responses} responses, draining {draining}: {bytes:?}")?;
+            writeln!(
+                f,
+                "sent after {responses} responses, draining {draining}, uncounted {uncounted}: {bytes:?}"
+            )?;
             start = *end;
         }
         writeln!(f, "{} responses; {:?}", self.responses, self.script.ending)

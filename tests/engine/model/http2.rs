@@ -31,6 +31,14 @@ struct Connection<'a> {
     progress: &'a Progress,
 }
 
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("owed {:?}; progress {:?}; {:?}", self.owed, self.progress, self.client);
+        }
+    }
+}
+
 impl Connection<'_> {
     fn play(mut self, rng: &mut Rng) {
         if rng.bool() {
