@@ -16,7 +16,7 @@ use proptest::{
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
 
 /// How many inputs `make test` tries of each kind.
-const CASES: u32 = 1000;
+const CASES: u32 = 500;
 
 /// Bytes, and the pieces that they come in.
 #[derive(Clone)]

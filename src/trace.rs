@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_is_read_as_the_standard_says() {
+    fn any_traceparent_is_read_as_the_standard_says() {
         holds("traceparent", |input| {
             let Ok(header) = HeaderValue::from_bytes(&input.bytes) else { return Ok(()) };
             prop_assert_eq!(parse(&header), header.to_str().ok().and_then(by_fields));

@@ -84,7 +84,7 @@ mod tests {
     use crate::{config::parse, fuzz_tests::holds};
 
     #[test]
-    fn a_duration_is_a_year_at_most_and_is_read_back_as_it_is_shown() {
+    fn any_duration_that_is_taken_is_a_year_at_most_and_is_read_back_as_it_is_shown() {
         holds("duration", |input| {
             let text = input.text();
             let year = Duration::from_secs(365 * 24 * 3600);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_counted_as_hyper_parses_them_whatever_the_pieces() {
+    fn any_pieces_of_heads_are_counted_as_hyper_parses_them() {
         holds("http1", |input| {
             let (pieces, whole) = (ReadAhead::default(), ReadAhead::default());
             input.pieces().for_each(|piece| pieces.bytes_read(piece));

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_says_a_level_in_each_part_and_is_read_back_as_it_is_shown() {
+    fn any_filter_that_is_taken_has_a_level_in_each_part_and_is_read_back_as_it_is_shown() {
         const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
         holds("log-filter", |input| {
             let text = input.text();

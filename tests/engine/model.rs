@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 use crate::support::process::{Process, testbed};
 
-/// How long each model is run against the server unless `MODEL_TIME` says otherwise.
+/// How long each model is run against the server unless `FUZZ_TIME` says otherwise.
 const TIME: Duration = Duration::from_secs(2);
 
 /// Connections at a time.
@@ -55,9 +55,8 @@ impl Progress {
 /// in front of what a failing client says.
 fn run(client: impl Fn(&mut Rng, usize, &Process, &Progress) + Sync) {
     let variable = |name| env::var(name).ok();
-    let time =
-        variable("MODEL_TIME").map(|text| humantime::parse_duration(&text).expect("a time such as 5m"));
-    let only: Option<u64> = variable("MODEL_SEED").map(|text| text.parse().expect("a number"));
+    let time = variable("FUZZ_TIME").map(|text| humantime::parse_duration(&text).expect("a time such as 5m"));
+    let only: Option<u64> = variable("FUZZ_SEED").map(|text| text.parse().expect("a number"));
     let first = only.unwrap_or_else(|| if time.is_some() { fastrand::u64(..1 << 32) } else { 0 });
     let until = Instant::now() + time.unwrap_or(TIME);
     for count in 0.. {
@@ -66,7 +65,7 @@ fn run(client: impl Fn(&mut Rng, usize, &Process, &Progress) + Sync) {
         }
         let seed = only.unwrap_or(first + count);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| round(&mut Rng::with_seed(seed), &client))) {
-            eprintln!("to repeat it: MODEL_SEED={seed}");
+            eprintln!("to repeat it: FUZZ_SEED={seed}");
             resume_unwind(panic);
         }
     }

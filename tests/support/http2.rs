@@ -94,7 +94,7 @@ impl Http2 {
 
     /// Lets the kernel hold little of what has come and is not read.
     pub(crate) fn take_little_at_a_time(&self) {
-        SockRef::from(self.stream.get_ref()).set_recv_buffer_size(32 << 10).expect("a socket can be set");
+        SockRef::from(self.stream.get_ref()).set_recv_buffer_size(128 << 10).expect("a socket can be set");
     }
 
     /// Says what a client says first.

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_seen_as_by_one_who_has_all_of_them_whatever_the_pieces() {
+    fn any_pieces_of_frames_are_seen_as_by_one_who_has_all_of_them() {
         holds("http2", |input| {
             let mut scanner = FrameScanner::behind(24);
             let (mut seen, mut passed) = (Vec::new(), 0);

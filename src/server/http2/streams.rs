@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_and_held_up_is_told_from_any_frames_of_both_sides() {
+    fn any_frames_of_both_sides_tell_what_is_open_and_what_is_held_up() {
         holds("http2", |input| {
             let mut scanners = [FrameScanner::behind(24), FrameScanner::default()];
             let mut streams = Streams::default();

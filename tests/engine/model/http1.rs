@@ -22,7 +22,7 @@ const READ: usize = 8 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_client_gets_what_it_is_owed_whatever_it_does_and_whenever_the_process_drains() {
+fn any_client_gets_what_it_is_owed_whenever_the_process_drains() {
     run(|rng, number, process, progress| {
         let script = Script::new(rng, number);
         if rng.bool() {

@@ -11,7 +11,7 @@ use crate::support::http2::{ALL_STREAMS, DATA, END_HEADERS, END_STREAM, Http2, P
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
 #[test]
-fn a_client_gets_what_it_is_owed_on_each_stream_whenever_the_process_drains() {
+fn any_client_gets_what_it_is_owed_on_each_stream_whenever_the_process_drains() {
     run(|rng, _, process, progress| {
         thread::sleep(pause(rng) * 4);
         let Ok(client) = Http2::try_connect(process) else {
