@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test fuzz loom tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -19,6 +19,8 @@ test: tools ## every test, on real processes
 	$(WITH_TOOLS) cargo test --workspace --locked
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
+loom: ## what threads share, in every order in which they can run; docs/testing.md
+	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 tools:
 	@scripts/tools.sh
 lint: ## format, clippy, docs, dependencies

@@ -39,6 +39,8 @@
 
 // So that the macro `variables` finds its way here too.
 extern crate self as landfall;
+// In place of which tests/loom has loom's.
+use std::sync;
 
 mod admin;
 mod app;
