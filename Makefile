@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz loom tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test fuzz loom mutants tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -21,6 +21,10 @@ fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
 loom: ## what threads share, in every order in which they can run; docs/testing.md
 	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
+MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
+mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
+	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine
+	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:
 	@scripts/tools.sh
 lint: ## format, clippy, docs, dependencies
