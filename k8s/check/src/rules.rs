@@ -1,9 +1,11 @@
 //! What must hold in every rendered kustomization, one function each.
 
+mod alb;
 mod drain;
 mod identity;
 mod pods;
 mod scaling;
+mod tracks;
 mod traffic;
 
 use crate::Rendered;
@@ -64,6 +66,11 @@ pub const RULES: &[Rule] = &[
     overlays("public-host", traffic::public_host),
     everywhere("network-policy", traffic::policy),
     everywhere("scrape", traffic::scrape),
+    everywhere("alb", alb::alb),
+    // Two tracks.
+    everywhere("config-per-track", tracks::config),
+    everywhere("service-names-track", tracks::services),
+    everywhere("weights-decide", tracks::weights),
     // Names.
     everywhere("labels", identity::labels),
     everywhere("references", identity::references),

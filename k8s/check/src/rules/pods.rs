@@ -285,8 +285,8 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a
-/// difference.
+/// Two tracks differ in their names, in the tag of their image and in their ConfigMap: a component that one of them missed
+/// is a difference.
 pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
     let bare = |workload: &Workload<'_>| {
         let mut template = workload.deployment.spec.clone().unwrap_or_default().template;
@@ -296,6 +296,11 @@ pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
             let name = container.image.take().unwrap_or_default();
             container.image = name.split(':').next().map(str::to_owned);
+            // Each reads a ConfigMap of its own.
+            for map in container.env_from.iter_mut().flatten().filter_map(|from| from.config_map_ref.as_mut())
+            {
+                map.name.clear();
+            }
         }
         template
     };

@@ -161,6 +161,10 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("disruption-budget", PRODUCTION, "a budget for other pods", |b| {
         b.set("PodDisruptionBudget", "/spec/selector/matchLabels", json!({"app": "landing"}));
     }),
+    ("disruption-budget", "tests/canary", "one budget over both tracks", |b| {
+        b.cut("PodDisruptionBudget", "/spec/selector/matchLabels/track");
+        b.drop("PodDisruptionBudget/canary");
+    }),
     ("rollout-proceeds", PRODUCTION, "no surge", |b| {
         b.set("Deployment", "/spec/strategy/rollingUpdate/maxSurge", json!(0))
     }),
@@ -254,6 +258,9 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("labels", PRODUCTION, "pods without their part", |b| {
         b.cut("Deployment", "/spec/template/metadata/labels/app.kubernetes.io~1part-of");
     }),
+    ("labels", "tests/canary-istio", "a canary's object that would be left behind", |b| {
+        b.cut("VirtualService", "/metadata/labels/track")
+    }),
     ("references", PRODUCTION, "a ConfigMap that does not exist", |b| b.drop("ConfigMap")),
     ("references", PRODUCTION, "a Secret that must exist and is not made", |b| {
         b.cut("Deployment", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
@@ -286,5 +293,49 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
         b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
+    }),
+    ("namespace", "overlays/local", "a developer's pods in production's namespace", |b| {
+        for object in &mut b.0 {
+            object["metadata"]["namespace"] = json!("shop");
+        }
+        b.set("Namespace", "/metadata/name", json!("shop"));
+    }),
+    ("alb", "tests/aws", "a namespace that came after the component", |b| {
+        b.cut("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject")
+    }),
+    ("alb", "tests/blue-green", "two colours", |b| {
+        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
+        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
+    }),
+    ("alb", "tests/traefik-tls", "a certificate in a Secret", |b| {
+        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
+        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
+    }),
+    ("config-per-track", "tests/blue-green", "a ConfigMap for both colours", |b| {
+        let shared = b.object("Deployment").pointer("/spec/template/spec/containers/0/envFrom").cloned();
+        b.set("Deployment/green", "/spec/template/spec/containers/0/envFrom", json!(shared));
+    }),
+    ("service-names-track", PRODUCTION, "a colour that joins is live at once", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/blue-green", "both colours live", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/canary-istio", "a canary beside its weight", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/canary-gateway-api", "a canary beside its weight", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("weights-decide", "tests/canary-istio", "weights for callers inside the mesh alone", |b| {
+        b.cut("VirtualService", "/spec/gateways/1")
+    }),
+    ("weights-decide", "tests/canary-istio", "an Ingress past the weights", |b| {
+        b.0.push(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop"}}),
+        )
+    }),
+    ("weights-decide", "tests/canary-gateway-api", "a route that is not weighed", |b| {
+        b.cut("HTTPRoute", "/spec/rules/0/backendRefs/1")
     }),
 ];
