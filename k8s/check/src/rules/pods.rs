@@ -293,14 +293,14 @@ pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
         if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
             labels.retain(|key, _| key != "track" && key != "app.kubernetes.io/instance");
         }
+        // Each reads a ConfigMap of its own.
+        let containers = template.spec.iter_mut().flat_map(|pod| &mut pod.containers);
+        for from in containers.flat_map(|container| container.env_from.iter_mut().flatten()) {
+            from.config_map_ref.iter_mut().for_each(|map| map.name.clear());
+        }
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
             let name = container.image.take().unwrap_or_default();
             container.image = name.split(':').next().map(str::to_owned);
-            // Each reads a ConfigMap of its own.
-            for map in container.env_from.iter_mut().flatten().filter_map(|from| from.config_map_ref.as_mut())
-            {
-                map.name.clear();
-            }
         }
         template
     };

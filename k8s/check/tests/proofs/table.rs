@@ -220,6 +220,44 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.set("HTTPRoute", "/spec/rules/0/backendRefs/1/weight", json!(10));
     }),
     ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/canary")),
+    ("alb", "tests/aws", "a namespace that came after the component", |b| {
+        b.cut("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject")
+    }),
+    ("alb", "tests/blue-green", "two colours", |b| {
+        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
+        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
+    }),
+    ("alb", "tests/traefik-tls", "a certificate in a Secret", |b| {
+        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
+        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
+    }),
+    ("config-per-track", "tests/blue-green", "a ConfigMap for both colours", |b| {
+        let shared = b.object("Deployment").pointer("/spec/template/spec/containers/0/envFrom").cloned();
+        b.set("Deployment/green", "/spec/template/spec/containers/0/envFrom", json!(shared));
+    }),
+    ("service-names-track", PRODUCTION, "a colour that joins is live at once", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/blue-green", "both colours live", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/canary-istio", "a canary beside its weight", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("service-names-track", "tests/canary-gateway-api", "a canary beside its weight", |b| {
+        b.cut("Service", "/spec/selector/track")
+    }),
+    ("weights-decide", "tests/canary-istio", "weights for callers inside the mesh alone", |b| {
+        b.cut("VirtualService", "/spec/gateways/1")
+    }),
+    ("weights-decide", "tests/canary-istio", "an Ingress past the weights", |b| {
+        b.0.push(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop"}}),
+        )
+    }),
+    ("weights-decide", "tests/canary-gateway-api", "a route that is not weighed", |b| {
+        b.cut("HTTPRoute", "/spec/rules/0/backendRefs/1")
+    }),
     ("public-host", PRODUCTION, "no ingress class", |b| b.cut("Ingress", "/spec/ingressClassName")),
     ("public-host", PRODUCTION, "every host", |b| b.cut("Ingress", "/spec/rules/0/host")),
     ("public-host", PRODUCTION, "a certificate for another host", |b| {
@@ -288,54 +326,16 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.set("ConfigMap", "/data/APP_API_TOKEN", json!("x"))
     }),
     ("no-secret-in-config", PRODUCTION, "a token in the environment", |b| b.env("APP_API_TOKEN", "x")),
-    ("namespace", PRODUCTION, "the default namespace", |b| {
-        b.set("Service", "/metadata/namespace", json!("default"))
-    }),
-    ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
-        b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
-    }),
     ("namespace", "overlays/local", "a developer's pods in production's namespace", |b| {
         for object in &mut b.0 {
             object["metadata"]["namespace"] = json!("shop");
         }
         b.set("Namespace", "/metadata/name", json!("shop"));
     }),
-    ("alb", "tests/aws", "a namespace that came after the component", |b| {
-        b.cut("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject")
+    ("namespace", PRODUCTION, "the default namespace", |b| {
+        b.set("Service", "/metadata/namespace", json!("default"))
     }),
-    ("alb", "tests/blue-green", "two colours", |b| {
-        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
-        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
-    }),
-    ("alb", "tests/traefik-tls", "a certificate in a Secret", |b| {
-        b.set("Ingress", "/spec/ingressClassName", json!("alb"));
-        b.set("Namespace", "/metadata/labels/elbv2.k8s.aws~1pod-readiness-gate-inject", json!("enabled"));
-    }),
-    ("config-per-track", "tests/blue-green", "a ConfigMap for both colours", |b| {
-        let shared = b.object("Deployment").pointer("/spec/template/spec/containers/0/envFrom").cloned();
-        b.set("Deployment/green", "/spec/template/spec/containers/0/envFrom", json!(shared));
-    }),
-    ("service-names-track", PRODUCTION, "a colour that joins is live at once", |b| {
-        b.cut("Service", "/spec/selector/track")
-    }),
-    ("service-names-track", "tests/blue-green", "both colours live", |b| {
-        b.cut("Service", "/spec/selector/track")
-    }),
-    ("service-names-track", "tests/canary-istio", "a canary beside its weight", |b| {
-        b.cut("Service", "/spec/selector/track")
-    }),
-    ("service-names-track", "tests/canary-gateway-api", "a canary beside its weight", |b| {
-        b.cut("Service", "/spec/selector/track")
-    }),
-    ("weights-decide", "tests/canary-istio", "weights for callers inside the mesh alone", |b| {
-        b.cut("VirtualService", "/spec/gateways/1")
-    }),
-    ("weights-decide", "tests/canary-istio", "an Ingress past the weights", |b| {
-        b.0.push(
-            json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop"}}),
-        )
-    }),
-    ("weights-decide", "tests/canary-gateway-api", "a route that is not weighed", |b| {
-        b.cut("HTTPRoute", "/spec/rules/0/backendRefs/1")
+    ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
+        b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
     }),
 ];
