@@ -8,7 +8,7 @@ WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
-	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
+	image image-run image-test deploy diff status undeploy rollback promote canary check-placeholders
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,8 @@ deploy: ## apply an overlay and wait until its pods are replaced: OVERLAY=local,
 	k8s/deploy.sh $(OVERLAY)
 diff: ## what a deploy would change
 	k8s/diff.sh $(OVERLAY)
+status: ## pods by phase, drain reports, HPA, budgets and events on one screen
+	k8s/status.sh $(OVERLAY)
 undeploy: ## remove an overlay with its namespace; any but local wants CONFIRM=NAMESPACE
 	k8s/undeploy.sh $(OVERLAY) "$(CONFIRM)"
 rollback: ## go back to the revision before
