@@ -27,7 +27,7 @@ drain_report() { # POD WHY-NONE
                 value("connections_while_closing") "; aborted: " \
                 value("connections_aborted") + value("tasks_aborted") + value("workers_aborted")
         }
-        END { printf "  %-50s %s\n", pod, text ? text : "no report: " none }'
+        END { printf "  pod/%-46s %s\n", pod, text ? text : "no report: " none }'
 }
 
 k get deployments,horizontalpodautoscalers,poddisruptionbudgets -l "app.kubernetes.io/name=$name"
@@ -66,7 +66,7 @@ while read -r pod deleted status ready started restarts why code node; do
 "
         ;;
     esac
-    printf '%-52s %-9s %-8s %s\n' "$pod" "$phase" "$restarts" "$node"
+    printf 'pod/%-48s %-9s %-8s %s\n' "$pod" "$phase" "$restarts" "$node"
     phases="$phases$phase
 "
 done <<END

@@ -50,7 +50,14 @@ fn one_screen_has_pods_by_phase_drain_reports_hpa_budget_and_events() {
     );
     let (ok, said) = status("status", &answers);
     assert!(ok, "{said}");
-    let line = |pod: &str| said.lines().find(|line| line.starts_with(pod)).unwrap_or_default().to_owned();
+    let line = |pod: &str, ended: bool| {
+        said.lines()
+            .find(|line| {
+                line.trim_start().starts_with(&format!("pod/{pod}")) && line.starts_with("  ") == ended
+            })
+            .unwrap_or_default()
+            .to_owned()
+    };
     for (pod, phase) in [
         ("shop-a", "serving"),
         ("shop-b", "serving"),
@@ -61,7 +68,7 @@ fn one_screen_has_pods_by_phase_drain_reports_hpa_budget_and_events() {
         ("shop-g", "stopped"),
         ("shop-h", "unknown"),
     ] {
-        assert!(line(pod).contains(phase), "{pod} {phase}: {said}");
+        assert!(line(pod, false).contains(phase), "{pod} {phase}: {said}");
     }
     assert!(
         said.contains("1 draining, 1 pending, 2 serving, 1 starting, 1 stopped, 1 unknown, 1 unready"),
@@ -69,10 +76,10 @@ fn one_screen_has_pods_by_phase_drain_reports_hpa_budget_and_events() {
     );
     let report =
         "clean: delay 10001 ms, closing 210 ms; last new connection (ms): 1200; while closing: 0; aborted: 0";
-    assert!(line("  shop-g").ends_with(report), "{said}");
-    assert!(line("  shop-b, before").ends_with("no report: OOMKilled, exit code 137"), "{said}");
-    assert!(line("  shop-h").ends_with("no report: pod Failed"), "{said}");
-    assert!(line("  shop-f").is_empty(), "it has not ended: {said}");
+    assert!(line("shop-g", true).ends_with(report), "{said}");
+    assert!(line("shop-b, before", true).ends_with("no report: OOMKilled, exit code 137"), "{said}");
+    assert!(line("shop-h", true).ends_with("no report: pod Failed"), "{said}");
+    assert!(line("shop-f", true).is_empty(), "it has not ended: {said}");
     assert!(said.contains("THE-TABLES"), "{said}");
     assert!(
         said.contains("\nLAST SEEN   REASON\n21-s-ago") && said.contains("30-s-ago"),
