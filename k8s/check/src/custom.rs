@@ -40,6 +40,8 @@ pub enum Custom {
     Application(Object<Application>),
     GitRepository(Object<GitRepository>),
     FluxKustomization(Object<FluxKustomization>),
+    HealthCheckPolicy(Object<HealthCheckPolicy>),
+    GcpBackendPolicy(Object<GcpBackendPolicy>),
 }
 
 impl Custom {
@@ -66,6 +68,8 @@ impl Custom {
             ("argoproj.io/v1alpha1", "Application") => read!(Application),
             ("source.toolkit.fluxcd.io/v1", "GitRepository") => read!(GitRepository),
             ("kustomize.toolkit.fluxcd.io/v1", "Kustomization") => read!(FluxKustomization),
+            ("networking.gke.io/v1", "HealthCheckPolicy") => read!(HealthCheckPolicy),
+            ("networking.gke.io/v1", "GCPBackendPolicy") => read!(GcpBackendPolicy),
             (version, kind) => Err(format!("{version} {kind}: a deprecated or unknown API")),
         }
     }
@@ -101,9 +105,9 @@ specs! {
     /// Requests of a host, and the Services that answer them.
     HttpRoute { parent_refs: Vec<ParentRef>, hostnames: Vec<String>, rules: Vec<HttpRule> }
     /// The Gateway that a route hangs on.
-    ParentRef { name: String, namespace: String }
+    ParentRef { name: String, namespace: String, section_name: Option<String> }
     /// Requests of one kind.
-    HttpRule { matches: Vec<Value>, timeouts: Timeouts, backend_refs: Vec<BackendRef> }
+    HttpRule { matches: Vec<Value>, timeouts: Option<Timeouts>, backend_refs: Vec<BackendRef> }
     /// How long a request may take.
     Timeouts { request: String, backend_request: Option<String> }
     /// A Service, and its share of the requests.
@@ -192,4 +196,22 @@ specs! {
     }
     /// A GitRepository.
     SourceRef { kind: String, name: String }
+    /// How Google's load balancer asks whether a pod is healthy.
+    HealthCheckPolicy { default: HealthCheck, target_ref: PolicyTarget }
+    /// How often, and what.
+    HealthCheck {
+        check_interval_sec: u64,
+        timeout_sec: u64,
+        healthy_threshold: u64,
+        unhealthy_threshold: u64,
+        config: HealthCheckConfig,
+    }
+    /// By which protocol.
+    HealthCheckConfig { r#type: String, http_health_check: HttpHealthCheck }
+    /// The port of the Service, and the path.
+    HttpHealthCheck { port_specification: String, request_path: String }
+    /// How Google's load balancer treats requests to a Service.
+    GcpBackendPolicy { default: Value, target_ref: PolicyTarget }
+    /// A Service.
+    PolicyTarget { group: String, kind: String, name: String }
 }

@@ -145,6 +145,7 @@ impl Rendered {
             match custom {
                 Custom::HttpRoute(_) => fronts.insert("gateway-api"),
                 Custom::VirtualService(_) => fronts.insert("istio"),
+                Custom::GcpBackendPolicy(_) => fronts.insert("gke"),
                 _ => false,
             };
         }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod identity;
+mod platforms;
 mod pods;
 mod scaling;
 mod traffic;
@@ -70,4 +71,7 @@ pub const RULES: &[Rule] = &[
     everywhere("no-token", identity::no_token),
     everywhere("no-secret-in-config", identity::no_secret_in_config),
     overlays("namespace", identity::namespace),
+    // What a platform refuses, or needs besides.
+    everywhere("gateway", platforms::gateway),
+    everywhere("platform-network", platforms::network),
 ];

@@ -62,9 +62,17 @@ fn copy_of(domain: &str, name: &str, components: &str) -> PathBuf {
     let to = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&to);
     fs::create_dir_all(&to).expect("cargo made the directory above");
-    for part in
-        ["base", "components", "overlays", "gitops", "site", "names.sh", "deploy.sh", "check-placeholders.sh"]
-    {
+    for part in [
+        "base",
+        "components",
+        "overlays",
+        "gitops",
+        "site",
+        "names",
+        "names.sh",
+        "deploy.sh",
+        "check-placeholders.sh",
+    ] {
         let copied = Command::new("cp").arg("-R").arg(root().join(part)).arg(&to).status();
         assert!(copied.is_ok_and(|status| status.success()), "{part}");
     }
@@ -75,6 +83,9 @@ fn copy_of(domain: &str, name: &str, components: &str) -> PathBuf {
         ("subdomain", service.clone()),
         ("repository", format!("https://git.{domain}/platform/{service}.git")),
         ("acme-email", format!("platform@{domain}")),
+        ("monitoring-namespace", "observability".to_owned()),
+        ("gateway", "public".to_owned()),
+        ("gateway-namespace", "edge".to_owned()),
     ];
     let site = fs::read_to_string(root().join("site/site.env")).expect("it is there");
     let site =
@@ -106,6 +117,14 @@ fn placeholders_that_are_left_are_found() {
     assert!(!ok, "{said}");
     assert!(said.contains(&format!("registry.example.com/{name}")), "{said}");
     assert!(said.contains(&format!("host: {name}.example.com")), "{said}");
+    let of_others = copy_of("example.com", "placeholders-of-others", "- ../../components/gateway-api\n");
+    let site = of_others.join("site/site.env");
+    edit(&site, "=observability", "=change-me");
+    edit(&site, "=edge", "=change-me");
+    let (_, said) = cluster.run(&of_others, "check-placeholders.sh", &["production"]);
+    for left in ["kubernetes.io/metadata.name: change-me", "namespace: change-me"] {
+        assert!(said.contains(left), "{left}: {said}");
+    }
     let (ok, said) = cluster.run(&root(), "check-placeholders.sh", &["local"]);
     assert!(ok, "a local overlay has none: {said}");
     let changed = copy("placeholders-changed", "");

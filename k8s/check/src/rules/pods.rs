@@ -136,22 +136,36 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// A tag or a digest, and not `latest`.
+/// A tag that is not `latest`, or a digest, of a name that has a port nowhere but in its registry.
 pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     each(rendered, |workload, faults| {
         let image = workload.container.image.as_deref().unwrap_or_default();
-        let (name, digest) =
-            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-        // A colon before the last slash belongs to the registry's port.
-        let last = name.rsplit('/').next().unwrap_or_default();
-        let tag = last.split_once(':').map(|(_, tag)| tag);
+        let (name, tag, digest) = image_parts(image);
         if tag == Some("latest") || (tag.is_none_or(str::is_empty) && digest.is_none()) {
             faults.push(format!("image {image} is not fixed to a tag"));
+        }
+        if tag.is_some_and(hex) || !digest.is_none_or(|d| d.strip_prefix("sha256:").is_some_and(hex)) {
+            faults.push(format!("image {image}: its digest is not one"));
+        }
+        if name.split('/').skip(1).any(|part| part.contains(':')) {
+            faults.push(format!("image {image}: a port in the middle of its name"));
         }
         if workload.container.image_pull_policy.is_none() {
             faults.push("says nothing about pulling its image".to_owned());
         }
     })
+}
+
+/// An image's name with its registry, its tag, its digest.
+fn image_parts(image: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    // A colon before the last slash belongs to the registry's port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[last..].split_once(':') {
+        Some((own, tag)) => (&name[..last + own.len()], Some(tag), digest),
+        None => (name, None, digest),
+    }
 }
 
 /// Startup, readiness and liveness, each at its own path of a declared port, the admin port.
@@ -294,8 +308,7 @@ pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
             labels.retain(|key, _| key != "track" && key != "app.kubernetes.io/instance");
         }
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
-            let name = container.image.take().unwrap_or_default();
-            container.image = name.split(':').next().map(str::to_owned);
+            container.image = container.image.take().map(|image| image_parts(&image).0.to_owned());
         }
         template
     };

@@ -163,7 +163,7 @@ pub(super) fn public_host(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-fn admits(
+pub(super) fn admits(
     ports: &Option<Vec<NetworkPolicyPort>>,
     workload: Option<&Workload<'_>>,
     number: i32,
@@ -189,6 +189,12 @@ fn peers_take(peers: &Option<Vec<NetworkPolicyPeer>>, namespace: &Labels) -> boo
             .iter()
             .any(|peer| peer.namespace_selector.as_ref().is_some_and(|selector| selects(selector, namespace)))
     })
+}
+
+/// Whether a peer is the pods of one namespace, by its name.
+fn names_a_namespace(peer: &NetworkPolicyPeer) -> bool {
+    let labels = peer.namespace_selector.as_ref().and_then(|selector| selector.match_labels.as_ref());
+    labels.is_some_and(|labels| labels.contains_key("kubernetes.io/metadata.name"))
 }
 
 fn namespace(name: &str) -> Labels {
@@ -233,11 +239,11 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
             "no pod of the cluster reaches its port http",
         );
         must(
-            to(port("admin")).any(|rule| peers_take(&rule.from, &namespace("monitoring"))),
-            "monitoring does not reach its port admin",
+            to(port("admin")).any(|rule| rule.from.iter().flatten().any(names_a_namespace)),
+            "no namespace of monitoring reaches its port admin",
         );
         must(!to(port("admin")).any(|rule| peers_take(&rule.from, &anyone)), "anyone reaches its port admin");
-        let from_outside = rendered.fronts().contains("alb")
+        let from_outside = ["alb", "gke"].iter().any(|front| rendered.fronts().contains(front))
             || rendered.services.iter().any(|s| {
                 service_selects(s, &workload.labels)
                     && s.spec

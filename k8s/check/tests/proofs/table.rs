@@ -47,6 +47,15 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("fixed-image", PRODUCTION, "no tag, and a port that looks like one", |b| {
         b.container("/image", json!("localhost:5000/shop"))
     }),
+    ("fixed-image", PRODUCTION, "a digest that became a tag", |b| {
+        b.container("/image", json!(format!("registry.example.com/shop:{}", "9f86d081".repeat(8))))
+    }),
+    ("fixed-image", PRODUCTION, "a digest cut short", |b| {
+        b.container("/image", json!("registry.example.com/shop@sha256:9f86d081"))
+    }),
+    ("fixed-image", PRODUCTION, "a registry with a port, written over", |b| {
+        b.container("/image", json!("registry.example.com/shop:5000/shop:0.1.0"))
+    }),
     ("probes", PRODUCTION, "no liveness probe", |b| {
         b.cut("Deployment", "/spec/template/spec/containers/0/livenessProbe")
     }),
@@ -286,5 +295,24 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
         b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
+    }),
+    ("gateway", "tests/gateway-api", "every listener", |b| {
+        b.cut("HTTPRoute", "/spec/parentRefs/0/sectionName")
+    }),
+    ("gateway", "tests/gke", "timeouts, which GKE refuses", |b| {
+        b.set("HTTPRoute", "/spec/rules/1/timeouts", json!({"request": "15s"}))
+    }),
+    ("gateway", "tests/gke", "a Service without a health check", |b| b.drop("HealthCheckPolicy")),
+    ("platform-network", "tests/gke", "no DNS of the metadata server", |b| {
+        b.cut("NetworkPolicy", "/spec/egress/1/ports/0")
+    }),
+    ("network-policy", "tests/gke", "the load balancer shut out", |b| {
+        b.cut("NetworkPolicy", "/spec/ingress/2")
+    }),
+    ("delay-covers-lag", "tests/gke", "a health check that fails late", |b| {
+        b.set("HealthCheckPolicy", "/spec/default/unhealthyThreshold", json!(10))
+    }),
+    ("timeout-covers-keep-alive", "tests/gke", "idle connections closed before Google does", |b| {
+        b.env("APP_IDLE_TIMEOUT", "105s")
     }),
 ];
