@@ -1,9 +1,11 @@
 //! What must hold in every rendered kustomization, one function each.
 
 mod drain;
+mod gitops;
 mod identity;
 mod platforms;
 mod pods;
+mod quota;
 mod scaling;
 mod traffic;
 
@@ -56,7 +58,7 @@ pub const RULES: &[Rule] = &[
     everywhere("autoscaler", scaling::autoscaler),
     everywhere("disruption-budget", scaling::budget),
     everywhere("rollout-proceeds", scaling::rollout),
-    everywhere("quota-has-room", scaling::quota),
+    everywhere("quota-has-room", quota::quota),
     // Who reaches whom.
     everywhere("service-selects", traffic::services),
     everywhere("selectors-disjoint", traffic::disjoint),
@@ -74,4 +76,6 @@ pub const RULES: &[Rule] = &[
     // What a platform refuses, or needs besides.
     everywhere("gateway", platforms::gateway),
     everywhere("platform-network", platforms::network),
+    everywhere("config-outlives-rollout", gitops::config),
+    everywhere("server-side-diff", gitops::server_side_diff),
 ];

@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use manifests::render::{NEEDED, root, service};
+use manifests::{
+    Rendered,
+    render::{NEEDED, kustomize, root, service},
+};
 
 /// A kubectl that renders as the real one, answers `get` with what a test says, and notes everything else.
 struct Cluster(PathBuf);
@@ -245,4 +248,38 @@ fn canary_weighs_in_istio_and_refuses_what_is_no_share() {
     let none = Cluster::new("canary-none", "");
     let (ok, said) = none.run(&root(), "canary.sh", &["production", "20"]);
     assert!(!ok && said.contains("no route"), "{said}");
+}
+
+#[test]
+fn clean_config_removes_what_no_revision_names() {
+    let name = service();
+    let maps = format!(
+        "get\\ configmaps*) for n in 2222222222 3333333333 mine; do echo configmap/{name}-$n; done ;;"
+    );
+    let named = format!(r#"get\ deployments,replicasets,pods*) echo '{{"name": "{name}-3333333333"}}' ;;"#);
+    let cluster = Cluster::new("clean-config", &format!("{maps}\n{named}"));
+    let (ok, said) = cluster.run(&root(), "clean-config.sh", &["production"]);
+    assert!(ok, "{said}");
+    assert_eq!(cluster.changes(), [format!("delete configmap {name}-2222222222")]);
+    let blind = format!("{maps}\nget\\ deployments,replicasets,pods*) exit 1 ;;");
+    let cluster = Cluster::new("clean-config-blind", &blind);
+    assert!(!cluster.run(&root(), "clean-config.sh", &["production"]).0);
+    assert_eq!(cluster.changes(), Vec::<String>::new(), "what is in use is not known");
+}
+
+#[test]
+fn keda_scales_production_between_the_same_bounds() {
+    let bounds = |name: &str, components: &str| {
+        let k8s = copy(name, components);
+        let rendered =
+            Rendered::read(&kustomize(&k8s.join("overlays/production").display().to_string()).unwrap());
+        let rendered = rendered.unwrap();
+        let workloads =
+            rendered.workloads().map(|workload| (workload.name.to_owned(), rendered.scale(&workload)));
+        workloads.collect::<Vec<_>>()
+    };
+    let by_hpa = bounds("scaled-by-hpa", "- ../../components/canary\n");
+    let by_keda = bounds("scaled-by-keda", "- ../../components/canary\n- ../../components/keda\n");
+    assert_eq!(by_keda, by_hpa);
+    assert!(by_hpa.len() == 2 && by_hpa.iter().all(|(_, bounds)| bounds.is_some()), "{by_hpa:?}");
 }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::{Rendered, custom::Custom, rendered::selects, units::quantity};
+use crate::{Rendered, custom::Custom, rendered::selects};
 
 /// A Deployment that is scaled has no `replicas`, every other one has, and nothing is scaled twice.
 pub(super) fn owner(rendered: &Rendered) -> Vec<String> {
@@ -68,6 +68,15 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
                 let target = &keda.spec.scale_target_ref.name;
                 if !exists(target) {
                     faults.push(format!("ScaledObject: its target {target} does not exist"));
+                }
+                let annotations = keda.metadata.annotations.clone().unwrap_or_default();
+                let config = &keda.spec.advanced["horizontalPodAutoscalerConfig"];
+                if annotations.get("scaledobject.keda.sh/transfer-hpa-ownership").map(String::as_str)
+                    != Some("true")
+                    || config["name"].as_str() != Some(target)
+                {
+                    faults
+                        .push(format!("ScaledObject: does not take over the HPA {target} that may be there"));
                 }
                 let own = format!("namespace=\"{}\"", keda.metadata.namespace.as_deref().unwrap_or_default());
                 let queries = keda.spec.triggers.iter().filter_map(|trigger| trigger.metadata.get("query"));
@@ -182,71 +191,6 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
         }
         if spec.progress_deadline_seconds.unwrap_or(600) <= startup + ready {
             faults.push(format!("{}: an update counts as failed before a slow pod is ready", workload.name));
-        }
-    }
-    faults
-}
-
-/// A quota has room for every track at its maximum in the middle of an update: the pods, those that the
-/// update adds, and as many old ones that are still draining, which count until they are gone.
-pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
-    let mut faults = Vec::new();
-    let pods: Vec<_> = rendered
-        .workloads()
-        .map(|workload| {
-            let (_, max) = rendered.scale(&workload).unwrap_or((1, 1));
-            let count = 2 * max + Rendered::surge(&workload, max);
-            (u128::from(count.unsigned_abs()), workload)
-        })
-        .collect();
-    for quota in &rendered.quotas {
-        for (name, hard) in quota.spec.iter().flat_map(|spec| spec.hard.iter().flatten()) {
-            let Some(hard) = quantity(&hard.0) else {
-                faults.push(format!("quota of {name}: {} cannot be read", hard.0));
-                continue;
-            };
-            let mut needed = 0;
-            for (count, workload) in &pods {
-                let resources = workload.container.resources.clone().unwrap_or_default();
-                let each = match name.split_once('.') {
-                    None if name == "pods" => Some(1_000),
-                    Some(("requests", resource)) => {
-                        resources.requests.and_then(|r| quantity(&r.get(resource)?.0))
-                    }
-                    Some(("limits", resource)) => {
-                        resources.limits.and_then(|l| quantity(&l.get(resource)?.0))
-                    }
-                    _ => Some(0),
-                };
-                match each {
-                    Some(each) => needed += count * each,
-                    None => faults.push(format!(
-                        "{}: the quota of {name} refuses a pod that does not state it",
-                        workload.name
-                    )),
-                }
-            }
-            if needed > hard {
-                faults.push(format!(
-                    "quota of {name}: {} needed in an update, {} there",
-                    needed / 1_000,
-                    hard / 1_000
-                ));
-            }
-        }
-    }
-    for limit in rendered.limits.iter().flat_map(|limits| limits.spec.iter().flat_map(|spec| &spec.limits)) {
-        for (name, max) in limit.max.iter().flatten() {
-            for workload in rendered.workloads() {
-                let own =
-                    workload.container.resources.clone().and_then(|r| quantity(&r.limits?.get(name)?.0));
-                if own > quantity(&max.0) {
-                    faults.push(format!("{}: the LimitRange allows less {name}", workload.name));
-                }
-            }
-        }
-        if limit.default.iter().flatten().any(|(name, _)| name == "cpu") {
-            faults.push("the LimitRange gives every pod a CPU limit".to_owned());
         }
     }
     faults

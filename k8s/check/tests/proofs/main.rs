@@ -41,6 +41,22 @@ fn each_rule_catches_what_breaks_it() {
 }
 
 #[test]
+fn a_certificate_makes_a_secret_that_a_pod_may_mount() {
+    let mut whole = Broken(kustomize("tests/aws").unwrap());
+    whole.0.push(json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "inner"},
+        "spec": {"secretName": "inner-tls", "dnsNames": ["inner"], "privateKey": {},
+            "issuerRef": {"kind": "ClusterIssuer", "name": "inner"}},
+    }));
+    let references = RULES.iter().find(|rule| rule.name == "references").unwrap();
+    let of_ingress = references.check(&Rendered::read(&whole.0).unwrap());
+    assert_eq!(of_ingress, ["Certificate: neither an Ingress nor a pod uses the Secret inner-tls"]);
+    whole.pod("/volumes", json!([{"name": "tls", "secret": {"secretName": "inner-tls"}}]));
+    whole.container("/volumeMounts", json!([{"name": "tls", "mountPath": "/etc/service/tls"}]));
+    assert_eq!(references.check(&Rendered::read(&whole.0).unwrap()), Vec::<String>::new());
+}
+
+#[test]
 fn every_rule_has_a_proof() {
     let unproved: Vec<_> = RULES
         .iter()

@@ -189,7 +189,7 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.set("ResourceQuota", "/spec/hard/pods", json!("16"));
     }),
     ("quota-has-room", "tests/canary", "too little memory", |b| {
-        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("4Gi"))
+        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("6Gi"))
     }),
     ("quota-has-room", "tests/canary", "a quota of what the pods do not state", |b| {
         b.set("ResourceQuota", "/spec/hard/limits.cpu", json!("10"));
@@ -314,5 +314,29 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("timeout-covers-keep-alive", "tests/gke", "idle connections closed before Google does", |b| {
         b.env("APP_IDLE_TIMEOUT", "105s")
+    }),
+    ("config-outlives-rollout", PRODUCTION, "a ConfigMap that Flux prunes", |b| {
+        b.cut("ConfigMap", "/metadata/annotations/kustomize.toolkit.fluxcd.io~1prune")
+    }),
+    ("server-side-diff", "gitops/argo-cd", "a difference that is none", |b| {
+        b.cut("Application/staging", "/metadata/annotations/argocd.argoproj.io~1compare-options")
+    }),
+    ("quota-has-room", "tests/canary-istio", "sidecars forgotten", |b| {
+        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("8Gi"))
+    }),
+    ("quota-has-room", "tests/canary", "a second container forgotten", |b| {
+        b.pod(
+            "/initContainers",
+            json!([{"name": "proxy", "restartPolicy": "Always", "image": "proxy:1", "resources": {
+                "requests": {"cpu": "1", "memory": "64Mi", "ephemeral-storage": "1Mi"},
+                "limits": {"memory": "64Mi", "ephemeral-storage": "1Mi"},
+            }}]),
+        );
+    }),
+    ("autoscaler", "tests/keda", "KEDA shut out by the HPA that is there", |b| {
+        b.cut("ScaledObject", "/metadata/annotations/scaledobject.keda.sh~1transfer-hpa-ownership")
+    }),
+    ("autoscaler", "tests/keda", "KEDA's own HPA beside the one that is there", |b| {
+        b.set("ScaledObject", "/spec/advanced/horizontalPodAutoscalerConfig/name", json!("keda-hpa"))
     }),
 ];
