@@ -211,6 +211,14 @@ impl<'a> Workload<'a> {
         self.container.image_pull_policy.as_deref() == Some("Never")
     }
 
+    /// Whether OpenShift is to give the pods their uid.
+    pub fn on_openshift(&self) -> bool {
+        let spec = self.deployment.spec.as_ref();
+        let metadata = spec.and_then(|spec| spec.template.metadata.as_ref());
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|all| all.contains_key("openshift.io/required-scc"))
+    }
+
     /// The value of a pod label.
     pub fn label(&self, key: &str) -> &str {
         self.labels.get(key).map(String::as_str).unwrap_or_default()

@@ -5,6 +5,7 @@ mod gitops;
 mod identity;
 mod platforms;
 mod pods;
+mod progressive;
 mod quota;
 mod scaling;
 mod traffic;
@@ -73,9 +74,12 @@ pub const RULES: &[Rule] = &[
     everywhere("no-token", identity::no_token),
     everywhere("no-secret-in-config", identity::no_secret_in_config),
     overlays("namespace", identity::namespace),
+    // Controllers that bring in new versions.
+    everywhere("progressive-delivery", progressive::delivery),
     // What a platform refuses, or needs besides.
     everywhere("gateway", platforms::gateway),
     everywhere("platform-network", platforms::network),
+    overlays("architecture", platforms::architecture),
     everywhere("config-outlives-rollout", gitops::config),
     everywhere("server-side-diff", gitops::server_side_diff),
 ];

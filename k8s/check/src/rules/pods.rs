@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
+use super::progressive::rollout_of;
 use crate::{Rendered, rendered::Workload, units::quantity};
 
 fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) -> Vec<String> {
@@ -85,7 +86,7 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// uid and gid above 10000, so that they are nobody's on the node.
+/// uid and gid above 10000, so that they are nobody's on the node; none on OpenShift, which gives its own.
 pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let of_pod = workload.pod.security_context.clone().unwrap_or_default();
@@ -93,9 +94,15 @@ pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
         for (what, id) in [
             ("uid", own.run_as_user.or(of_pod.run_as_user)),
             ("gid", own.run_as_group.or(of_pod.run_as_group)),
+            ("group of volumes", of_pod.fs_group),
         ] {
-            if id.is_none_or(|id| id <= 10_000) {
-                faults.push(format!("{what} {id:?} is not above 10000"));
+            match id {
+                Some(id) if workload.on_openshift() => {
+                    faults.push(format!("{what} {id} is not the namespace's"))
+                }
+                None if workload.on_openshift() => {}
+                Some(id) if id > 10_000 => {}
+                _ => faults.push(format!("{what} {id:?} is not above 10000")),
             }
         }
     })
@@ -285,7 +292,12 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("is not spread by {key}"));
                 continue;
             };
-            if constraint.match_label_keys != Some(vec!["pod-template-hash".to_owned()]) {
+            // Argo Rollouts has a label of its own for its revisions.
+            let revision = match rollout_of(rendered, workload.name) {
+                Some(_) => "rollouts-pod-template-hash",
+                None => "pod-template-hash",
+            };
+            if constraint.match_label_keys != Some(vec![revision.to_owned()]) {
                 faults.push(format!("spread by {key} counts the pods of an old revision"));
             }
             if constraint

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::progressive::{primary_labels, rollout_of};
 use crate::{Rendered, custom::Custom, rendered::selects};
 
 /// A Deployment that is scaled has no `replicas`, every other one has, and nothing is scaled twice.
@@ -41,10 +42,14 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
         let name = hpa.metadata.name.as_deref().unwrap_or_default();
         let spec = &hpa.spec;
         let target = &spec.scale_target_ref;
-        if target.kind != "Deployment"
-            || target.api_version.as_deref() != Some("apps/v1")
-            || !exists(&target.name)
-        {
+        let found = match (target.api_version.as_deref(), target.kind.as_str()) {
+            (Some("apps/v1"), "Deployment") => {
+                exists(&target.name) && rollout_of(rendered, &target.name).is_none()
+            }
+            (Some("argoproj.io/v1alpha1"), "Rollout") => rollout_of(rendered, &target.name).is_some(),
+            _ => false,
+        };
+        if !found {
             faults.push(format!("{name}: its target {} {} does not exist", target.kind, target.name));
         }
         for resource in ["cpu", "memory"] {
@@ -135,7 +140,9 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
             .workloads()
             .filter(|w| spec.selector.as_ref().is_some_and(|s| selects(s, &w.labels)))
             .collect();
-        if under.is_empty() {
+        let of_flagger = rendered.workloads().filter_map(|w| primary_labels(rendered, &w));
+        let mut all = of_flagger.chain(under.iter().map(|w| w.labels.clone()));
+        if !all.any(|labels| spec.selector.as_ref().is_some_and(|s| selects(s, &labels))) {
             faults.push(format!("{name}: selects no pod"));
         }
         let fewest: i32 = under.iter().filter_map(|w| rendered.scale(w)).map(|(min, _)| min).sum();

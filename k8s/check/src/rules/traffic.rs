@@ -5,6 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use super::progressive::by_flagger;
 use crate::{
     Rendered,
     custom::Custom,
@@ -44,6 +45,7 @@ pub(super) fn services(rendered: &Rendered) -> Vec<String> {
     for workload in rendered.workloads() {
         if !rendered.services.iter().any(|service| service_selects(service, &workload.labels))
             && !["blue", "green"].contains(&workload.label("track"))
+            && !by_flagger(rendered, workload.name)
         {
             faults.push(format!("{}: no Service selects its pods", workload.name));
         }
@@ -80,7 +82,7 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
                 number.is_none_or(|n| n == p.port) && port.is_none_or(|n| p.name.as_deref() == Some(n))
             })
         });
-        if !found || (number.is_none() && port.is_none()) {
+        if (!found && !by_flagger(rendered, name)) || (number.is_none() && port.is_none()) {
             faults.push(format!("{from}: no Service {name} with port {number:?} {port:?}"));
         }
     };

@@ -339,4 +339,63 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("autoscaler", "tests/keda", "KEDA's own HPA beside the one that is there", |b| {
         b.set("ScaledObject", "/spec/advanced/horizontalPodAutoscalerConfig/name", json!("keda-hpa"))
     }),
+    ("uid-above-10000", "tests/openshift", "a uid that OpenShift refuses", |b| {
+        b.pod("/securityContext/runAsUser", json!(10001))
+    }),
+    ("uid-above-10000", "tests/openshift", "a group of volumes that OpenShift refuses", |b| {
+        b.pod("/securityContext/fsGroup", json!(10001))
+    }),
+    ("platform-network", "tests/openshift", "DNS that has another port", |b| {
+        b.set("NetworkPolicy", "/spec/egress/1/ports/0/port", json!(53));
+    }),
+    ("platform-network", "tests/ambient", "the mesh shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/2")),
+    ("platform-network", "tests/ambient", "probes shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/3")),
+    ("platform-network", "tests/ambient", "calls into the mesh shut off", |b| {
+        b.cut("NetworkPolicy", "/spec/egress/1")
+    }),
+    ("platform-network", "tests/ambient", "the admin port for the whole mesh", |b| {
+        b.drop("AuthorizationPolicy")
+    }),
+    ("architecture", PRODUCTION, "nodes of every kind", |b| {
+        b.cut("Deployment", "/spec/template/spec/nodeSelector")
+    }),
+    ("progressive-delivery", "tests/argo-rollouts", "a Deployment that does not exist", |b| {
+        b.set("Rollout", "/spec/workloadRef/name", json!("landing"))
+    }),
+    ("progressive-delivery", "tests/argo-rollouts", "an analysis that does not exist", |b| {
+        b.drop("AnalysisTemplate")
+    }),
+    ("progressive-delivery", "tests/argo-rollouts", "no look at the metrics", |b| {
+        b.set("Rollout", "/spec/strategy/canary/steps", json!([{"setWeight": 50}]))
+    }),
+    ("progressive-delivery", "tests/argo-rollouts", "pods taken away first", |b| {
+        b.cut("Rollout", "/spec/strategy/canary/maxUnavailable")
+    }),
+    ("progressive-delivery", "tests/argo-rollouts", "the requests of every namespace", |b| {
+        b.set(
+            "AnalysisTemplate",
+            "/spec/metrics/0/provider/prometheus/query",
+            json!("sum(rate(http_server_request_duration_seconds_count{job=\"shop\", pod=~\"x\"}[2m]))"),
+        );
+    }),
+    ("progressive-delivery", "tests/argo-rollouts-blue-green", "no Service to look through", |b| {
+        b.drop("Service/preview")
+    }),
+    ("autoscaler", "tests/argo-rollouts", "an HPA of the Deployment that Argo empties", |b| {
+        b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/kind", json!("Deployment"));
+        b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/apiVersion", json!("apps/v1"));
+    }),
+    ("spread", "tests/argo-rollouts", "old revisions counted", |b| {
+        b.pod("/topologySpreadConstraints/0/matchLabelKeys/0", json!("pod-template-hash"))
+    }),
+    ("progressive-delivery", "tests/flagger", "metrics of nothing", |b| b.drop("MetricTemplate/latency")),
+    ("progressive-delivery", "tests/flagger", "the pods that serve, open to all", |b| {
+        b.set("NetworkPolicy", "/spec/podSelector/matchLabels", json!({"app.kubernetes.io/name": "landing"}));
+    }),
+    ("progressive-delivery", "tests/flagger", "the pods that serve without a budget", |b| {
+        b.drop("PodDisruptionBudget/primary")
+    }),
+    ("progressive-delivery", "tests/flagger", "the pods that serve under another job", |b| {
+        b.set("PodMonitor", "/spec/jobLabel", json!("app.kubernetes.io/name"))
+    }),
 ];
