@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 . ./names.sh
 # Generated names end in ten characters that say what is in them.
-maps=$(k get configmaps -l "app.kubernetes.io/name=$name" -o name | sed -n 's|^configmap/\(.*-[a-z0-9]\{10\}\)$|\1|p')
+maps=$(k get configmaps -l "app.kubernetes.io/name=$name" -o name | sed -n 's|^configmap/\(.*-[[:alnum:]]\{10\}\)$|\1|p')
 named=$(k get deployments,replicasets,pods -l "app.kubernetes.io/name=$name" -o json)
 for map in $maps; do
     case $named in

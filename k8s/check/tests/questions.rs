@@ -11,13 +11,16 @@ use manifests::{
 
 /// The questions of one target: their names, and what the controller would send for the new pods `POD-abc-1`.
 fn questions(target: &str) -> Vec<(String, String)> {
-    let (rendered, name) = (Rendered::read(&kustomize(target).unwrap()).unwrap(), service());
+    let (rendered, name) = (
+        Rendered::read(&kustomize(target).expect("the target renders")).expect("its kinds are known"),
+        service(),
+    );
     let mut all = Vec::new();
     for custom in &rendered.custom {
         match custom {
             Custom::AnalysisTemplate(template) => {
                 all.extend(template.spec.metrics.iter().map(|metric| {
-                    let query = metric.provider["prometheus"]["query"].as_str().unwrap();
+                    let query = metric.provider["prometheus"]["query"].as_str().expect("a question is text");
                     let query =
                         query.replace("{{args.namespace}}", "here").replace("{{args.revision}}", "abc");
                     (metric.name.clone(), query)
@@ -26,7 +29,7 @@ fn questions(target: &str) -> Vec<(String, String)> {
             Custom::MetricTemplate(template) => {
                 let query = template.spec.query.replace("{{ namespace }}", "here");
                 let query = query.replace("{{ target }}", &name).replace("{{ interval }}", "2m");
-                let own = template.metadata.name.clone().unwrap();
+                let own = template.metadata.name.clone().expect("a template has a name");
                 all.push((own.trim_start_matches(&format!("{name}-")).to_owned(), query));
             }
             _ => {}
@@ -43,21 +46,21 @@ fn series(text: &mut String, pod: &str, status: &str, each: u32, fast: u32) {
     );
     for (suffix, le, rate) in [("count", "", each), ("bucket", ", le=\"0.5\"", fast)] {
         let metric = format!("http_server_request_duration_seconds_{suffix}{{{labels}{le}}}");
-        writeln!(text, "  - series: '{metric}'\n    values: '0+{rate}x10'").unwrap();
+        let _ = writeln!(text, "  - series: '{metric}'\n    values: '0+{rate}x10'");
     }
 }
 
 /// What promtool says when a question is expected to have this answer, with what the pods were seen to do.
 fn ask(name: &str, query: &str, input: &str, answer: Option<&str>) -> Result<(), String> {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("questions");
-    fs::create_dir_all(&dir).unwrap();
+    fs::create_dir_all(&dir).expect("cargo made the directory above");
     let samples = answer.map_or("[]".to_owned(), |value| format!("[{{labels: '{{}}', value: {value}}}]"));
     let one_line = query.split_whitespace().collect::<Vec<_>>().join(" ").replace('\'', "''");
     let test = format!(
         "evaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n{input}  promql_expr_test:\n  - expr: '{one_line}'\n    eval_time: 10m\n    exp_samples: {samples}\n"
     );
     let file = dir.join(format!("{name}.yaml"));
-    fs::write(&file, test).unwrap();
+    fs::write(&file, test).expect("the directory was just made");
     let output = Command::new("promtool").args(["test", "rules"]).arg(&file).output();
     let output = output.map_err(|e| format!("promtool is needed, `make tools` fetches it ({e})"))?;
     if output.status.success() {
