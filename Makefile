@@ -8,7 +8,7 @@ WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
-	image image-run image-test deploy diff status undeploy rollback promote canary check-placeholders
+	image image-run image-test deploy diff status undeploy rollback promote canary clean-config check-placeholders
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,8 @@ promote: ## blue-green: switch to the other colour
 	k8s/promote.sh $(OVERLAY)
 canary: ## give the canary a share of the traffic: WEIGHT=0..100
 	k8s/canary.sh $(OVERLAY) "$(WEIGHT)"
+clean-config: ## remove ConfigMaps that no revision needs any more
+	k8s/clean-config.sh $(OVERLAY)
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
 

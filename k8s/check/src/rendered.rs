@@ -145,6 +145,7 @@ impl Rendered {
             match custom {
                 Custom::HttpRoute(_) => fronts.insert("gateway-api"),
                 Custom::VirtualService(_) => fronts.insert("istio"),
+                Custom::GcpBackendPolicy(_) => fronts.insert("gke"),
                 _ => false,
             };
         }
@@ -208,6 +209,14 @@ impl<'a> Workload<'a> {
     /// Whether the image is one that was loaded into a developer's own cluster: it is never pulled.
     pub fn local(&self) -> bool {
         self.container.image_pull_policy.as_deref() == Some("Never")
+    }
+
+    /// Whether OpenShift is to give the pods their uid.
+    pub fn on_openshift(&self) -> bool {
+        let spec = self.deployment.spec.as_ref();
+        let metadata = spec.and_then(|spec| spec.template.metadata.as_ref());
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|all| all.contains_key("openshift.io/required-scc"))
     }
 
     /// The value of a pod label.

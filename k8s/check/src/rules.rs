@@ -2,8 +2,12 @@
 
 mod alb;
 mod drain;
+mod gitops;
 mod identity;
+mod platforms;
 mod pods;
+mod progressive;
+mod quota;
 mod scaling;
 mod tracks;
 mod traffic;
@@ -57,7 +61,7 @@ pub const RULES: &[Rule] = &[
     everywhere("autoscaler", scaling::autoscaler),
     everywhere("disruption-budget", scaling::budget),
     everywhere("rollout-proceeds", scaling::rollout),
-    everywhere("quota-has-room", scaling::quota),
+    everywhere("quota-has-room", quota::quota),
     // Who reaches whom.
     everywhere("service-selects", traffic::services),
     everywhere("selectors-disjoint", traffic::disjoint),
@@ -77,4 +81,12 @@ pub const RULES: &[Rule] = &[
     everywhere("no-token", identity::no_token),
     everywhere("no-secret-in-config", identity::no_secret_in_config),
     overlays("namespace", identity::namespace),
+    // Controllers that bring in new versions.
+    everywhere("progressive-delivery", progressive::delivery),
+    // What a platform refuses, or needs besides.
+    everywhere("gateway", platforms::gateway),
+    everywhere("platform-network", platforms::network),
+    overlays("architecture", platforms::architecture),
+    everywhere("config-outlives-rollout", gitops::config),
+    everywhere("server-side-diff", gitops::server_side_diff),
 ];

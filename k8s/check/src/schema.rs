@@ -139,7 +139,7 @@ impl Crds {
         for entry in fs::read_dir(dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|ext| ext == "yaml") {
-                texts.push(fs::read_to_string(&path).map_err(failed)?);
+                texts.push(without_descriptions(&fs::read_to_string(&path).map_err(failed)?));
             }
         }
         Ok(Self(texts))
@@ -190,6 +190,18 @@ impl Crds {
             Err(e) => vec![format!("{kind}: its schema cannot be read: {e}")],
         }
     }
+}
+
+/// Descriptions of several lines, of which some releases have one that is no YAML in the strict sense.
+fn without_descriptions(text: &str) -> String {
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        let begins = line.trim_start().strip_prefix("description: '");
+        let part_of_it = inside || begins.is_some();
+        inside = part_of_it && !(begins.unwrap_or(line).ends_with('\''));
+        !part_of_it
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Refuses fields that a schema does not list, where it lists any and does not say that others may follow.

@@ -56,6 +56,8 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             _ => false,
         };
     }
+    let made: BTreeSet<&str> = secrets.union(&certificates).copied().collect();
+    let mut used = BTreeSet::new();
     let names = |kind: &str| -> BTreeSet<&str> {
         rendered.every.iter().filter(|(k, _)| k == kind).filter_map(|(_, m)| m.name.as_deref()).collect()
     };
@@ -69,7 +71,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             }
             if let Some(secret) = &from.secret_ref {
                 asked.insert(secret.name.as_str());
-                if secret.optional != Some(true) && !secrets.contains(secret.name.as_str()) {
+                if secret.optional != Some(true) && !made.contains(secret.name.as_str()) {
                     faults.push(format!(
                         "{}: nothing makes the Secret {}, and it may not be absent",
                         workload.name, secret.name
@@ -87,7 +89,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
         for secret in workload.pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()) {
             let name = secret.secret_name.as_deref().unwrap_or_default();
             asked.insert(name);
-            if secret.optional != Some(true) && !secrets.contains(name) {
+            if secret.optional != Some(true) && !made.contains(name) {
                 faults.push(format!(
                     "{}: nothing makes the Secret {name}, and it may not be absent",
                     workload.name
@@ -97,6 +99,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
         for secret in secrets.difference(&asked) {
             faults.push(format!("{}: does not read the Secret {secret} that is made", workload.name));
         }
+        used.extend(asked);
         for variable in
             workload.container.env.iter().flatten().filter(|variable| variable.name.ends_with("_FILE"))
         {
@@ -112,15 +115,14 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             }
         }
     }
-    let of_ingress: BTreeSet<&str> = rendered
+    let tls = rendered
         .ingresses
         .iter()
-        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()))
-        .filter_map(|tls| tls.secret_name.as_deref())
-        .collect();
+        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()));
+    used.extend(tls.filter_map(|tls| tls.secret_name.as_deref()));
     if !rendered.ingresses.is_empty() {
-        for certificate in certificates.difference(&of_ingress) {
-            faults.push(format!("Certificate: no Ingress uses the Secret {certificate}"));
+        for certificate in certificates.difference(&used) {
+            faults.push(format!("Certificate: neither an Ingress nor a pod uses the Secret {certificate}"));
         }
     }
     let issuers = names("Issuer");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
+use super::progressive::rollout_of;
 use crate::{Rendered, rendered::Workload, units::quantity};
 
 fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) -> Vec<String> {
@@ -85,7 +86,7 @@ pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// uid and gid above 10000, so that they are nobody's on the node.
+/// uid and gid above 10000, so that they are nobody's on the node; none on OpenShift, which gives its own.
 pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let of_pod = workload.pod.security_context.clone().unwrap_or_default();
@@ -93,9 +94,15 @@ pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
         for (what, id) in [
             ("uid", own.run_as_user.or(of_pod.run_as_user)),
             ("gid", own.run_as_group.or(of_pod.run_as_group)),
+            ("group of volumes", of_pod.fs_group),
         ] {
-            if id.is_none_or(|id| id <= 10_000) {
-                faults.push(format!("{what} {id:?} is not above 10000"));
+            match id {
+                Some(id) if workload.on_openshift() => {
+                    faults.push(format!("{what} {id} is not the namespace's"))
+                }
+                None if workload.on_openshift() => {}
+                Some(id) if id > 10_000 => {}
+                _ => faults.push(format!("{what} {id:?} is not above 10000")),
             }
         }
     })
@@ -136,22 +143,36 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// A tag or a digest, and not `latest`.
+/// A tag that is not `latest`, or a digest, of a name that has a port nowhere but in its registry.
 pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     each(rendered, |workload, faults| {
         let image = workload.container.image.as_deref().unwrap_or_default();
-        let (name, digest) =
-            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-        // A colon before the last slash belongs to the registry's port.
-        let last = name.rsplit('/').next().unwrap_or_default();
-        let tag = last.split_once(':').map(|(_, tag)| tag);
+        let (name, tag, digest) = image_parts(image);
         if tag == Some("latest") || (tag.is_none_or(str::is_empty) && digest.is_none()) {
             faults.push(format!("image {image} is not fixed to a tag"));
+        }
+        if tag.is_some_and(hex) || !digest.is_none_or(|d| d.strip_prefix("sha256:").is_some_and(hex)) {
+            faults.push(format!("image {image}: its digest is not one"));
+        }
+        if name.split('/').skip(1).any(|part| part.contains(':')) {
+            faults.push(format!("image {image}: a port in the middle of its name"));
         }
         if workload.container.image_pull_policy.is_none() {
             faults.push("says nothing about pulling its image".to_owned());
         }
     })
+}
+
+/// An image's name with its registry, its tag, its digest.
+fn image_parts(image: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    // A colon before the last slash belongs to the registry's port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[last..].split_once(':') {
+        Some((own, tag)) => (&name[..last + own.len()], Some(tag), digest),
+        None => (name, None, digest),
+    }
 }
 
 /// Startup, readiness and liveness, each at its own path of a declared port, the admin port.
@@ -271,7 +292,12 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("is not spread by {key}"));
                 continue;
             };
-            if constraint.match_label_keys != Some(vec!["pod-template-hash".to_owned()]) {
+            // Argo Rollouts has a label of its own for its revisions.
+            let revision = match rollout_of(rendered, workload.name) {
+                Some(_) => "rollouts-pod-template-hash",
+                None => "pod-template-hash",
+            };
+            if constraint.match_label_keys != Some(vec![revision.to_owned()]) {
                 faults.push(format!("spread by {key} counts the pods of an old revision"));
             }
             if constraint
@@ -299,8 +325,7 @@ pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
             from.config_map_ref.iter_mut().for_each(|map| map.name.clear());
         }
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
-            let name = container.image.take().unwrap_or_default();
-            container.image = name.split(':').next().map(str::to_owned);
+            container.image = container.image.take().map(|image| image_parts(&image).0.to_owned());
         }
         template
     };

@@ -1,126 +1,14 @@
 //! The scripts behind `make deploy`, `undeploy`, `rollback`, `promote`, `canary` and `check-placeholders`, with a kubectl
 //! that only notes what it is told to change.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
+mod cluster;
+
+use manifests::{
+    Rendered,
+    render::{kustomize, root, service},
 };
 
-use manifests::render::{NEEDED, root, service};
-
-/// A kubectl that renders as the real one, answers `get` with what a test says, and notes everything else.
-struct Cluster {
-    directory: PathBuf,
-    /// What the script finds in its environment besides.
-    environment: Vec<(&'static str, &'static str)>,
-}
-
-/// The context that is kubectl's current one.
-const CURRENT: &str = "kind-here";
-
-impl Cluster {
-    /// `answers` is the body of a shell `case` over the arguments after `-n NAMESPACE`.
-    fn new(name: &str, answers: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).expect("cargo made the directory above");
-        let real = Command::new("sh").args(["-c", "command -v kubectl"]).output().expect("there is a shell");
-        assert!(real.status.success(), "{NEEDED}");
-        let real = String::from_utf8_lossy(&real.stdout).trim().to_owned();
-        let script = format!(
-            "#!/bin/sh\nif [ \"$1\" = kustomize ]; then exec {real} \"$@\"; fi\n\
-             if [ \"$*\" = 'config current-context' ]; then echo \"${{CURRENT-{CURRENT}}}\"; exit; fi\n\
-             [ \"$1\" = --context ] || {{ echo no context is named >&2; exit 1; }}\n\
-             echo \"$2\" >>'{0}/contexts'; shift 2\n\
-             if [ \"$1\" = -n ]; then shift 2; fi\n\
-             case \"$*\" in\n{answers}\nget*) ;;\n*) echo \"$*\" >>'{0}/changes' ;;\nesac\n",
-            dir.display()
-        );
-        fs::write(dir.join("kubectl"), script).expect("the directory was just made");
-        fs::set_permissions(dir.join("kubectl"), fs::Permissions::from_mode(0o755))
-            .expect("the file was just written");
-        Self { directory: dir, environment: vec![("SETTLE", "0")] }
-    }
-
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
-        self
-    }
-
-    /// Runs a script of `k8s`, or of another copy of it: whether it succeeded, and what it said.
-    fn run(&self, k8s: &Path, script: &str, arguments: &[&str]) -> (bool, String) {
-        let path = format!("{}:{}", self.directory.display(), env::var("PATH").unwrap_or_default());
-        let output = Command::new(k8s.join(script))
-            .args(arguments)
-            .env_remove("CONTEXT")
-            .env("PATH", path)
-            .envs(self.environment.iter().copied())
-            .output()
-            .expect("the script is there");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-    }
-
-    /// What kubectl was told to change, in order.
-    fn changes(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.directory.join("changes")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// The contexts that kubectl was sent to.
-    fn contexts(&self) -> BTreeSet<String> {
-        let text = fs::read_to_string(self.directory.join("contexts")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
-/// A copy of `k8s` whose names are no placeholders, with a production overlay of these components.
-fn copy(name: &str, components: &str) -> PathBuf {
-    copy_of("shop.test", name, components)
-}
-
-/// A copy of `k8s` with names of this domain, whatever those of the team are.
-fn copy_of(domain: &str, name: &str, components: &str) -> PathBuf {
-    let to = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&to);
-    fs::create_dir_all(&to).expect("cargo made the directory above");
-    for part in
-        ["base", "components", "overlays", "gitops", "site", "names.sh", "deploy.sh", "check-placeholders.sh"]
-    {
-        let copied = Command::new("cp").arg("-R").arg(root().join(part)).arg(&to).status();
-        assert!(copied.is_ok_and(|status| status.success()), "{part}");
-    }
-    let service = service();
-    let names = [
-        ("image", format!("registry.{domain}/{service}")),
-        ("domain", domain.to_owned()),
-        ("subdomain", service.clone()),
-        ("repository", format!("https://git.{domain}/platform/{service}.git")),
-        ("acme-email", format!("platform@{domain}")),
-    ];
-    let site = fs::read_to_string(root().join("site/site.env")).expect("it is there");
-    let site =
-        site.lines().map(|line| match names.iter().find(|(key, _)| line.starts_with(&format!("{key}="))) {
-            Some((key, value)) => format!("{key}={value}\n"),
-            None => format!("{line}\n"),
-        });
-    fs::write(to.join("site/site.env"), site.collect::<String>()).expect("the directory was just made");
-    edit(
-        &to.join("overlays/production/kustomization.yaml"),
-        "components:\n",
-        &format!("components:\n{components}"),
-    );
-    to
-}
-
-fn edit(path: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(path).expect("the file was just copied");
-    assert!(text.contains(from), "{}: no {from}", path.display());
-    fs::write(path, text.replace(from, to)).expect("the file was just copied");
-}
+use cluster::{CURRENT, Cluster, copy, copy_of, edit};
 
 #[test]
 fn placeholders_that_are_left_are_found() {
@@ -131,6 +19,14 @@ fn placeholders_that_are_left_are_found() {
     assert!(!ok, "{said}");
     assert!(said.contains(&format!("registry.example.com/{name}")), "{said}");
     assert!(said.contains(&format!("host: {name}.example.com")), "{said}");
+    let of_others = copy_of("example.com", "placeholders-of-others", "- ../../components/gateway-api\n");
+    let site = of_others.join("site/site.env");
+    edit(&site, "=observability", "=change-me");
+    edit(&site, "=edge", "=change-me");
+    let (_, said) = cluster.run(&of_others, "check-placeholders.sh", &["production"]);
+    for left in ["kubernetes.io/metadata.name: change-me", "namespace: change-me"] {
+        assert!(said.contains(left), "{left}: {said}");
+    }
     let (ok, said) = cluster.run(&root(), "check-placeholders.sh", &["local"]);
     assert!(ok, "a local overlay has none: {said}");
     let changed = copy("placeholders-changed", "");
@@ -184,9 +80,11 @@ fn forbidden(resource: &str) -> String {
 fn every_script_says_where_and_keeps_local_out_of_a_context_that_does_not_look_so() {
     let name = service();
     let deployments = "get\\ deployments*) echo deployment.apps/shop ;;";
-    let scripts: [(&str, &[&str]); 6] = [
+    let scripts: [(&str, &[&str]); 8] = [
         ("deploy.sh", &["local"]),
         ("diff.sh", &["local"]),
+        ("status.sh", &["local"]),
+        ("clean-config.sh", &["local"]),
         ("undeploy.sh", &["local"]),
         ("rollback.sh", &["local"]),
         ("promote.sh", &["local"]),
@@ -202,7 +100,7 @@ fn every_script_says_where_and_keeps_local_out_of_a_context_that_does_not_look_s
         let cluster = Cluster::new(&format!("here-{script}"), deployments);
         let (_, said) = cluster.run(&root(), script, arguments);
         let place = format!("overlay local, namespace {name}-local, context {CURRENT}\n");
-        assert!(said.starts_with(&place), "{script}: {said}");
+        assert!(said.contains(&place), "{script}: {said}");
         assert_eq!(cluster.contexts(), [CURRENT.to_owned()].into(), "{script}");
     }
     let meant = Cluster::new("elsewhere-meant", deployments).with("CONTEXT", "default");
@@ -369,4 +267,38 @@ fn canary_tells_a_missing_route_from_a_missing_right() {
     let cluster = Cluster::new("canary-forbidden", &answers);
     let (ok, said) = cluster.run(&root(), "canary.sh", &["production", "20"]);
     assert!(!ok && said.contains("is forbidden") && !said.contains("no route"), "{said}");
+}
+
+#[test]
+fn clean_config_removes_what_no_revision_names() {
+    let name = service();
+    let maps = format!(
+        "get\\ configmaps*) for n in 2222222222 3333333333 mine; do echo configmap/{name}-$n; done ;;"
+    );
+    let named = format!(r#"get\ deployments,replicasets,pods*) echo '{{"name": "{name}-3333333333"}}' ;;"#);
+    let cluster = Cluster::new("clean-config", &format!("{maps}\n{named}"));
+    let (ok, said) = cluster.run(&root(), "clean-config.sh", &["production"]);
+    assert!(ok, "{said}");
+    assert_eq!(cluster.changes(), [format!("delete configmap {name}-2222222222")]);
+    let blind = format!("{maps}\nget\\ deployments,replicasets,pods*) exit 1 ;;");
+    let cluster = Cluster::new("clean-config-blind", &blind);
+    assert!(!cluster.run(&root(), "clean-config.sh", &["production"]).0);
+    assert_eq!(cluster.changes(), Vec::<String>::new(), "what is in use is not known");
+}
+
+#[test]
+fn keda_scales_production_between_the_same_bounds() {
+    let bounds = |name: &str, components: &str| {
+        let k8s = copy(name, components);
+        let rendered =
+            Rendered::read(&kustomize(&k8s.join("overlays/production").display().to_string()).unwrap());
+        let rendered = rendered.unwrap();
+        let workloads =
+            rendered.workloads().map(|workload| (workload.name.to_owned(), rendered.scale(&workload)));
+        workloads.collect::<Vec<_>>()
+    };
+    let by_hpa = bounds("scaled-by-hpa", "- ../../components/canary\n");
+    let by_keda = bounds("scaled-by-keda", "- ../../components/canary\n- ../../components/keda\n");
+    assert_eq!(by_keda, by_hpa);
+    assert!(by_hpa.len() == 2 && by_hpa.iter().all(|(_, bounds)| bounds.is_some()), "{by_hpa:?}");
 }
