@@ -6,12 +6,14 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
         core::v1::{
             ConfigMap, Container, LimitRange, Namespace, PodSpec, Probe, ResourceQuota, Service,
             ServiceAccount,
         },
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -40,6 +42,9 @@ pub struct Rendered {
     pub namespaces: Vec<Namespace>,
     pub quotas: Vec<ResourceQuota>,
     pub limits: Vec<LimitRange>,
+    pub jobs: Vec<Job>,
+    pub roles: Vec<Role>,
+    pub bindings: Vec<RoleBinding>,
     pub custom: Vec<Custom>,
     /// Kind, metadata and nothing else, of every object.
     pub every: Vec<(String, ObjectMeta)>,
@@ -71,6 +76,9 @@ impl Rendered {
                 "Namespace" => all.namespaces.push(read!()),
                 "ResourceQuota" => all.quotas.push(read!()),
                 "LimitRange" => all.limits.push(read!()),
+                "Job" => all.jobs.push(read!()),
+                "Role" => all.roles.push(read!()),
+                "RoleBinding" => all.bindings.push(read!()),
                 _ => all.custom.push(Custom::read(object)?),
             }
         }

@@ -79,6 +79,7 @@ pub const RULES: &[Rule] = &[
     everywhere("labels", identity::labels),
     everywhere("references", identity::references),
     everywhere("no-token", identity::no_token),
+    everywhere("least-rights", identity::least_rights),
     everywhere("no-secret-in-config", identity::no_secret_in_config),
     overlays("namespace", identity::namespace),
     // Controllers that bring in new versions.

@@ -6,9 +6,11 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
         core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service, ServiceAccount},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
     },
     serde::{Serialize, de::DeserializeOwned},
 };
@@ -22,6 +24,9 @@ fn built_in(object: &Value) -> Option<Vec<String>> {
     Some(match (text("apiVersion"), text("kind")) {
         ("apps/v1", "Deployment") => typed::<Deployment>(object),
         ("autoscaling/v2", "HorizontalPodAutoscaler") => typed::<HorizontalPodAutoscaler>(object),
+        ("batch/v1", "Job") => typed::<Job>(object),
+        ("rbac.authorization.k8s.io/v1", "Role") => typed::<Role>(object),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding") => typed::<RoleBinding>(object),
         ("networking.k8s.io/v1", "Ingress") => typed::<Ingress>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => typed::<NetworkPolicy>(object),
         ("policy/v1", "PodDisruptionBudget") => typed::<PodDisruptionBudget>(object),

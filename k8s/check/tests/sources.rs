@@ -84,6 +84,8 @@ fn every_overlay_sets_its_tag_in_one_place() {
         let tags: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("newTag: ")).collect();
         assert_eq!(tags.len(), 1, "{overlay}: {tags:?}");
         assert_ne!(tags, ["latest"], "{overlay}");
+        // The image's name is read from site.env itself, not from what an overlay merges into it.
+        assert!(!text.contains("- image="), "{overlay}: another image is named by `newName`, under `images`");
     }
 }
 

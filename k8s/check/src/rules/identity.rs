@@ -234,3 +234,33 @@ pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     }
     faults
 }
+
+/// A Job may do what its Role says and no more: no wildcard, no Secret, and what it changes is named.
+pub(super) fn least_rights(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    for rule in rendered.roles.iter().flat_map(|role| role.rules.iter().flatten()) {
+        let resources: Vec<_> = rule.resources.iter().flatten().map(String::as_str).collect();
+        let mut words = resources.iter().copied().chain(rule.verbs.iter().map(String::as_str));
+        if words.any(|word| ["*", "secrets", "deletecollection", "escalate", "bind"].contains(&word)) {
+            faults.push(format!("Role: {:?} of {resources:?} is too much", rule.verbs));
+        }
+        let changes = rule.verbs.iter().any(|verb| ["update", "patch", "delete"].contains(&verb.as_str()));
+        if changes && rule.resource_names.as_ref().is_none_or(Vec::is_empty) {
+            faults.push(format!("Role: may change every one of {resources:?}"));
+        }
+    }
+    for pod in rendered.jobs.iter().filter_map(|job| job.spec.as_ref()?.template.spec.as_ref()) {
+        let account = pod.service_account_name.as_deref().unwrap_or("default");
+        let bound = rendered.bindings.iter().any(|binding| {
+            binding.subjects.iter().flatten().any(|subject| subject.name == account)
+                && rendered
+                    .roles
+                    .iter()
+                    .any(|role| role.metadata.name.as_ref() == Some(&binding.role_ref.name))
+        });
+        if !bound {
+            faults.push(format!("ServiceAccount {account}: has no Role"));
+        }
+    }
+    faults
+}

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
+use k8s_openapi::{
+    api::core::v1::PodSpec,
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
 
 use super::progressive::rollout_of;
 use crate::{Rendered, rendered::Workload, units::quantity};
@@ -17,73 +20,76 @@ fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) ->
     faults
 }
 
-/// Pod Security `restricted`, in full.
+/// Pod Security `restricted`, in full, also of a Job's pods.
 pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
-    each(rendered, |workload, faults| {
-        let pod = workload.pod;
-        let mut refuse = |broken: bool, what: &str| {
-            if broken {
-                faults.push(what.to_owned());
-            }
-        };
-        refuse(
-            pod.host_network == Some(true) || pod.host_pid == Some(true) || pod.host_ipc == Some(true),
-            "shares a namespace of the node",
-        );
-        for volume in pod.volumes.iter().flatten() {
-            let allowed = volume.config_map.is_some()
-                || volume.csi.is_some()
-                || volume.downward_api.is_some()
-                || volume.empty_dir.is_some()
-                || volume.ephemeral.is_some()
-                || volume.persistent_volume_claim.is_some()
-                || volume.projected.is_some()
-                || volume.secret.is_some();
-            refuse(!allowed, &format!("volume {} is of a kind that restricted refuses", volume.name));
-        }
-        let of_pod = pod.security_context.clone().unwrap_or_default();
-        refuse(of_pod.sysctls.is_some(), "sets sysctls");
-        refuse(
-            of_pod.se_linux_options.is_some() || of_pod.windows_options.is_some(),
-            "sets SELinux or Windows options",
-        );
-        refuse(
-            of_pod.app_armor_profile.is_some_and(|p| p.type_ == "Unconfined"),
-            "is not confined by AppArmor",
-        );
-        let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
-        for container in containers {
-            let own = container.security_context.clone().unwrap_or_default();
-            let capabilities = own.capabilities.clone().unwrap_or_default();
-            refuse(own.privileged == Some(true), "is privileged");
-            refuse(own.allow_privilege_escalation != Some(false), "allows privilege escalation");
-            refuse(capabilities.drop != Some(vec!["ALL".to_owned()]), "does not drop ALL capabilities");
-            refuse(
-                capabilities.add.is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
-                "adds capabilities",
-            );
-            refuse(own.proc_mount.is_some_and(|mount| mount != "Default"), "mounts an unmasked /proc");
-            refuse(own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true), "may run as root");
-            refuse(own.run_as_user.or(of_pod.run_as_user) == Some(0), "runs as root");
-            let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile.clone()).map(|profile| profile.type_);
-            refuse(
-                !matches!(seccomp.as_deref(), Some("RuntimeDefault" | "Localhost")),
-                "has no seccomp profile",
-            );
-            refuse(
-                container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)),
-                "takes a port of the node",
-            );
-        }
+    let mut faults = each(rendered, |workload, faults| {
+        restricted_pod(workload.pod, faults);
         for (name, probe) in workload.probes() {
             let host = probe
                 .http_get
                 .as_ref()
                 .and_then(|get| get.host.as_ref())
                 .or(probe.tcp_socket.as_ref().and_then(|tcp| tcp.host.as_ref()));
-            refuse(host.is_some(), &format!("{name} probe names a host"));
+            if host.is_some() {
+                faults.push(format!("{name} probe names a host"));
+            }
         }
-    })
+    });
+    for pod in rendered.jobs.iter().filter_map(|job| job.spec.as_ref()?.template.spec.as_ref()) {
+        restricted_pod(pod, &mut faults);
+    }
+    faults
+}
+
+fn restricted_pod(pod: &PodSpec, faults: &mut Vec<String>) {
+    let mut refuse = |broken: bool, what: &str| {
+        if broken {
+            faults.push(what.to_owned());
+        }
+    };
+    refuse(
+        pod.host_network == Some(true) || pod.host_pid == Some(true) || pod.host_ipc == Some(true),
+        "shares a namespace of the node",
+    );
+    for volume in pod.volumes.iter().flatten() {
+        let allowed = volume.config_map.is_some()
+            || volume.csi.is_some()
+            || volume.downward_api.is_some()
+            || volume.empty_dir.is_some()
+            || volume.ephemeral.is_some()
+            || volume.persistent_volume_claim.is_some()
+            || volume.projected.is_some()
+            || volume.secret.is_some();
+        refuse(!allowed, &format!("volume {} is of a kind that restricted refuses", volume.name));
+    }
+    let of_pod = pod.security_context.clone().unwrap_or_default();
+    refuse(of_pod.sysctls.is_some(), "sets sysctls");
+    refuse(
+        of_pod.se_linux_options.is_some() || of_pod.windows_options.is_some(),
+        "sets SELinux or Windows options",
+    );
+    refuse(of_pod.app_armor_profile.is_some_and(|p| p.type_ == "Unconfined"), "is not confined by AppArmor");
+    let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
+    for container in containers {
+        let own = container.security_context.clone().unwrap_or_default();
+        let capabilities = own.capabilities.clone().unwrap_or_default();
+        refuse(own.privileged == Some(true), "is privileged");
+        refuse(own.allow_privilege_escalation != Some(false), "allows privilege escalation");
+        refuse(capabilities.drop != Some(vec!["ALL".to_owned()]), "does not drop ALL capabilities");
+        refuse(
+            capabilities.add.is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
+            "adds capabilities",
+        );
+        refuse(own.proc_mount.is_some_and(|mount| mount != "Default"), "mounts an unmasked /proc");
+        refuse(own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true), "may run as root");
+        refuse(own.run_as_user.or(of_pod.run_as_user) == Some(0), "runs as root");
+        let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile.clone()).map(|profile| profile.type_);
+        refuse(!matches!(seccomp.as_deref(), Some("RuntimeDefault" | "Localhost")), "has no seccomp profile");
+        refuse(
+            container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)),
+            "takes a port of the node",
+        );
+    }
 }
 
 /// uid and gid above 10000, so that they are nobody's on the node; none on OpenShift, which gives its own.

@@ -254,4 +254,10 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("progressive-delivery", "tests/flagger", "the pods that serve under another job", |b| {
         b.set("PodMonitor", "/spec/jobLabel", json!("app.kubernetes.io/name"))
     }),
+    ("least-rights", "rollout-test", "every Deployment", |b| b.cut("Role", "/rules/0/resourceNames")),
+    ("least-rights", "rollout-test", "whatever there is", |b| b.set("Role", "/rules/1/verbs", json!(["*"]))),
+    ("least-rights", "rollout-test", "an account without its Role", |b| b.drop("RoleBinding")),
+    ("restricted", "rollout-test", "a Job as root", |b| {
+        b.set("Job", "/spec/template/spec/securityContext/runAsNonRoot", json!(false))
+    }),
 ];

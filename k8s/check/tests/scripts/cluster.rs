@@ -12,7 +12,7 @@ use manifests::render::{NEEDED, root, service};
 
 /// A kubectl that renders as the real one, answers `get` with what a test says, and notes everything else.
 pub(crate) struct Cluster {
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// What the script finds in its environment besides.
     environment: Vec<(&'static str, &'static str)>,
 }
@@ -32,8 +32,7 @@ impl Cluster {
         let script = format!(
             "#!/bin/sh\nif [ \"$1\" = kustomize ]; then exec {real} \"$@\"; fi\n\
              if [ \"$*\" = 'config current-context' ]; then echo \"${{CURRENT-{CURRENT}}}\"; exit; fi\n\
-             [ \"$1\" = --context ] || {{ echo no context is named >&2; exit 1; }}\n\
-             echo \"$2\" >>'{0}/contexts'; shift 2\n\
+             if [ \"$1\" = --context ]; then echo \"$2\" >>'{0}/contexts'; shift 2; else echo none >>'{0}/contexts'; fi\n\
              if [ \"$1\" = -n ]; then shift 2; fi\n\
              case \"$*\" in\n{answers}\nget*) ;;\n*) echo \"$*\" >>'{0}/changes' ;;\nesac\n",
             dir.display()
@@ -103,6 +102,7 @@ pub(crate) fn copy_of(domain: &str, name: &str, components: &str) -> PathBuf {
     let service = service();
     let names = [
         ("image", format!("registry.{domain}/{service}")),
+        ("rollout-test-image", format!("registry.{domain}/{service}-rollout-test")),
         ("domain", domain.to_owned()),
         ("subdomain", service.clone()),
         ("repository", format!("https://git.{domain}/platform/{service}.git")),

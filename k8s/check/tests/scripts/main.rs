@@ -2,6 +2,7 @@
 //! that only notes what it is told to change.
 
 mod cluster;
+mod load_test;
 
 use manifests::{
     Rendered,
