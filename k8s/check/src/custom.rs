@@ -172,7 +172,12 @@ specs! {
     /// How long an idle one is kept.
     HttpPool { idle_timeout: String }
     /// Requests of a host, and the Services that answer them.
-    VirtualService { hosts: Vec<String>, http: Vec<IstioRoute> }
+    VirtualService {
+        hosts: Vec<String>,
+        #[serde(default)]
+        gateways: Vec<String>,
+        http: Vec<IstioRoute>,
+    }
     /// Requests of one kind.
     IstioRoute { route: Vec<IstioDestination>, timeout: String }
     /// A Service, and its share of the requests.

@@ -1,5 +1,6 @@
 //! What must hold in every rendered kustomization, one function each.
 
+mod alb;
 mod drain;
 mod gitops;
 mod identity;
@@ -8,6 +9,7 @@ mod pods;
 mod progressive;
 mod quota;
 mod scaling;
+mod tracks;
 mod traffic;
 
 use crate::Rendered;
@@ -68,6 +70,11 @@ pub const RULES: &[Rule] = &[
     overlays("public-host", traffic::public_host),
     everywhere("network-policy", traffic::policy),
     everywhere("scrape", traffic::scrape),
+    everywhere("alb", alb::alb),
+    // Two tracks.
+    everywhere("config-per-track", tracks::config),
+    everywhere("service-names-track", tracks::services),
+    everywhere("weights-decide", tracks::weights),
     // Names.
     everywhere("labels", identity::labels),
     everywhere("references", identity::references),

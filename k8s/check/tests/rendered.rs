@@ -72,3 +72,15 @@ fn every_target_keeps_every_rule() {
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
+
+#[test]
+fn what_an_overlay_generates_is_for_both_tracks_and_what_it_patches_is_for_one() {
+    let rendered = Rendered::read(&kustomize("tests/blue-green").unwrap()).unwrap();
+    let of = |track: &str| {
+        let workload = rendered.workloads().find(|workload| workload.label("track") == track).unwrap();
+        let all = rendered.environment(&workload);
+        [all["APP_ACCESS_LOG"].clone(), all["APP_LOG"].clone()]
+    };
+    assert_eq!(of("stable"), ["all", "info"]);
+    assert_eq!(of("green"), ["all", "debug"]);
+}

@@ -14,7 +14,7 @@ const WORKLOAD: &[&str] = &[
     "app.kubernetes.io/managed-by",
 ];
 
-/// The recommended labels, `instance` being the name of the workload itself unless it is a colour.
+/// The recommended labels; and what belongs to a second track carries its label, by which it is removed again.
 pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for (kind, metadata) in &rendered.every {
@@ -28,6 +28,15 @@ pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
         for key in WORKLOAD {
             if !own.contains_key(*key) || !workload.labels.contains_key(*key) {
                 faults.push(format!("{}: no label {key}, on itself or on its pods", workload.name));
+            }
+        }
+        let track = workload.label("track");
+        for (kind, metadata) in rendered.every.iter().filter(|_| track != "stable") {
+            let named = metadata.name.as_deref().is_some_and(|name| name.starts_with(workload.name));
+            if named
+                && metadata.labels.as_ref().and_then(|labels| labels.get("track")).is_none_or(|t| t != track)
+            {
+                faults.push(format!("{kind} {:?}: no label track={track}", metadata.name));
             }
         }
     }
@@ -189,8 +198,8 @@ pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Everything in one namespace, which is not `default`; where the namespace itself is here, it enforces
-/// `restricted`.
+/// Everything in one namespace, which is not `default`, and is called `…-local` if it is a developer's own and only then;
+/// where the namespace itself is here, it enforces `restricted`.
 pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
@@ -206,6 +215,12 @@ pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     }
     if used.len() > 1 {
         faults.push(format!("several namespaces: {used:?}"));
+    }
+    let local = rendered.workloads().any(|workload| workload.local());
+    for name in used.iter().filter(|name| name.ends_with("-local") != local) {
+        faults.push(format!(
+            "namespace {name}: what is local has one that ends in -local, and nothing else has"
+        ));
     }
     for namespace in &rendered.namespaces {
         let name = namespace.metadata.name.as_deref().unwrap_or_default();

@@ -317,13 +317,18 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a
-/// difference.
+/// Two tracks differ in their names, in the tag of their image and in their ConfigMap: a component that one of them missed
+/// is a difference.
 pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
     let bare = |workload: &Workload<'_>| {
         let mut template = workload.deployment.spec.clone().unwrap_or_default().template;
         if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
             labels.retain(|key, _| key != "track" && key != "app.kubernetes.io/instance");
+        }
+        // Each reads a ConfigMap of its own.
+        let containers = template.spec.iter_mut().flat_map(|pod| &mut pod.containers);
+        for from in containers.flat_map(|container| container.env_from.iter_mut().flatten()) {
+            from.config_map_ref.iter_mut().for_each(|map| map.name.clear());
         }
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
             container.image = container.image.take().map(|image| image_parts(&image).0.to_owned());

@@ -120,8 +120,8 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Every pod is under exactly one budget, which always lets one go, and does not count a pod that is not
-/// ready.
+/// Every track is under one budget of its own, which always lets one pod go, and does not count a pod that is not
+/// ready: a broken canary under the same budget would take the one disruption of the pods that serve.
 pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
@@ -141,9 +141,10 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
             .filter(|w| spec.selector.as_ref().is_some_and(|s| selects(s, &w.labels)))
             .collect();
         let of_flagger = rendered.workloads().filter_map(|w| primary_labels(rendered, &w));
-        let mut all = of_flagger.chain(under.iter().map(|w| w.labels.clone()));
-        if !all.any(|labels| spec.selector.as_ref().is_some_and(|s| selects(s, &labels))) {
-            faults.push(format!("{name}: selects no pod"));
+        let all = of_flagger.chain(under.iter().map(|w| w.labels.clone()));
+        let tracks = all.filter(|labels| spec.selector.as_ref().is_some_and(|s| selects(s, labels))).count();
+        if tracks != 1 {
+            faults.push(format!("{name}: selects the pods of {tracks} tracks, and not of one"));
         }
         let fewest: i32 = under.iter().filter_map(|w| rendered.scale(w)).map(|(min, _)| min).sum();
         let room = match (&spec.max_unavailable, &spec.min_available) {

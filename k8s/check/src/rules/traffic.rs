@@ -42,9 +42,11 @@ pub(super) fn services(rendered: &Rendered) -> Vec<String> {
             faults.push(format!("Service {name}: is opened past the ingress, as {:?}", spec.type_));
         }
     }
+    // The colour that is not live has none.
+    let colours = rendered.workloads().any(|workload| workload.label("track") == "green");
     for workload in rendered.workloads() {
         if !rendered.services.iter().any(|service| service_selects(service, &workload.labels))
-            && !["blue", "green"].contains(&workload.label("track"))
+            && !colours
             && !by_flagger(rendered, workload.name)
         {
             faults.push(format!("{}: no Service selects its pods", workload.name));
