@@ -7,8 +7,7 @@ ROLLOUT_ARGS ?=
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare e2e fuzz loom mutants \
-	image image-run image-test deploy diff status undeploy rollback promote canary clean-config check-placeholders
+.PHONY: tools $(shell sed -n 's/^\([a-z0-9-]*\):.* ## .*/\1/p' Makefile)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
