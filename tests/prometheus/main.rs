@@ -2,6 +2,7 @@
 //! autoscalers make of it.
 
 mod picture;
+mod rollout;
 mod server;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "../support/mod.rs"]
@@ -45,7 +46,8 @@ const RANDOM: u64 = 10_000;
 impl Scene {
     fn play() -> Self {
         let ports = [free_port(), free_port()];
-        let prometheus = Prometheus::start("prometheus", &[("pod-1", ports[0]), ("pod-2", ports[1])]);
+        let prometheus =
+            Prometheus::start("prometheus", &[("pod-1", ports[0]), ("pod-2", ports[1])], "200ms");
         // Held when nothing is served any more, so that the last counts are scraped.
         let first =
             testbed().set("APP_ADMIN_PORT", &ports[0].to_string()).set("TESTBED_CLEANUP", "1").start();
@@ -104,7 +106,8 @@ fn now() -> f64 {
 fn ask_at_random(client: &mut Http1) {
     let word = |letter: fn() -> char| -> String { (0..fastrand::usize(3..12)).map(|_| letter()).collect() };
     let random = |n| {
-        let method = if n % 2 == 0 { word(fastrand::uppercase) } else { "GET".to_owned() };
+        // No method that there is begins with an X.
+        let method = if n % 2 == 0 { format!("X{}", word(fastrand::uppercase)) } else { "GET".to_owned() };
         let under = ["", "large/", "nested/", "some/where/"][fastrand::usize(..4)];
         request(&method, &format!("/{under}{}", word(fastrand::alphabetic)))
     };

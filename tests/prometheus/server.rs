@@ -48,13 +48,13 @@ pub(crate) fn job() -> String {
 
 impl Prometheus {
     /// Starts one that scrapes these pods, whether they are there yet or not; its data are in a directory of this name.
-    pub(crate) fn start(name: &str, pods: &[Pod<'_>]) -> Self {
+    pub(crate) fn start(name: &str, pods: &[Pod<'_>], interval: &str) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         // There is none the first time.
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("cargo made the directory above");
         let file = dir.join("prometheus.yml");
-        fs::write(&file, configuration(pods, serve_cluster_state())).expect("the directory is new");
+        fs::write(&file, configuration(pods, interval, serve_cluster_state())).expect("the directory is new");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         // The shell ends the server when nobody holds its stdin any more, however this process ended.
         let shell = Command::new("sh")
@@ -82,6 +82,13 @@ impl Prometheus {
         }
     }
 
+    /// What an expression yields at each second of a stretch of time.
+    pub(crate) fn range(&self, expression: &str, from: f64, to: f64) -> Vec<Value> {
+        let query = encode(expression);
+        let data = self.get(&format!("/api/v1/query_range?query={query}&start={from}&end={to}&step=1"));
+        data["result"].as_array().expect("a matrix is a list").clone()
+    }
+
     /// The one number that an expression yields.
     pub(crate) fn number(&self, expression: &str) -> Option<f64> {
         self.query(expression, None).first().map(number)
@@ -107,13 +114,13 @@ pub(crate) fn number(series: &Value) -> f64 {
     series["value"][1].as_str().and_then(|text| text.parse().ok()).expect("a sample is a number")
 }
 
-fn configuration(pods: &[Pod<'_>], cluster_state: SocketAddr) -> String {
+fn configuration(pods: &[Pod<'_>], interval: &str, cluster_state: SocketAddr) -> String {
     let pods = pods.iter().map(|(pod, port)| {
         let labels = json!({ "namespace": "here", "pod": pod, "track": "stable" });
         json!({ "targets": [format!("127.0.0.1:{port}")], "labels": labels })
     });
     json!({
-        "global": { "scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "1s" },
+        "global": { "scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": "1s" },
         "rule_files": [component("rules.yaml")],
         "scrape_configs": [
             { "job_name": job(), "static_configs": pods.collect::<Vec<_>>() },
