@@ -35,7 +35,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn fill_in(expression: &str, rate_interval: &str) -> String {
-    let expression = expression.replace("$job", &job()).replace("$namespace", ".+");
+    let expression = expression.replace("$job", &job()).replace("$namespace", ".*");
     expression.replace("$__rate_interval", rate_interval)
 }
 
