@@ -9,7 +9,7 @@ WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
-	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders rules
+	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,8 @@ canary: ## give the canary a share of the traffic: WEIGHT=0..100
 	k8s/canary.sh $(OVERLAY) "$(WEIGHT)"
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
+
+.PHONY: rules
 rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
 	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \
 	  > rules.tmp && mv rules.tmp prometheusrule.yaml
