@@ -105,7 +105,7 @@ fn draw_panel(
 
 /// The series of one query that were ever more than nothing, or the first of those that were not.
 fn lines(target: &Value, prometheus: &Prometheus, (from, to): (f64, f64)) -> Vec<Line> {
-    let series = prometheus.range(&fill_in(text(&target["expr"]), "5s"), from, to);
+    let series = prometheus.range(&fill_in(text(&target["expr"]), "5s"), from, to, 1.0);
     let all = series.iter().map(|series| {
         let mut name = text(&target["legendFormat"]).to_owned();
         for (label, value) in series["metric"].as_object().into_iter().flatten() {

@@ -37,6 +37,8 @@ fn draw_the_dashboard_of_a_rollout() {
     let endpoints = Endpoints::default();
     let add = |pod: &Process| endpoints.lock().expect("no client panics").push(pod.address_of_service());
     let enough = AtomicBool::new(false);
+    // They outlive the clients.
+    let mut new = Vec::new();
     let began = now();
     thread::scope(|scope| {
         let old = [start(ports[0]), start(ports[1])];
@@ -58,7 +60,7 @@ fn draw_the_dashboard_of_a_rollout() {
             let gone = pod.address_of_service();
             endpoints.lock().expect("no client panics").retain(|address| *address != gone);
             pod.exit();
-            scope.spawn(|| next_lives_on(next, &enough));
+            new.push(next);
             thread::sleep(Duration::from_secs(5));
         }
         thread::sleep(Duration::from_secs(3));
@@ -67,12 +69,6 @@ fn draw_the_dashboard_of_a_rollout() {
     let picture = picture::draw(&dashboard(), &prometheus, (began + 4.0, now() - 1.0));
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/dashboard.svg");
     fs::write(file, picture).expect("the docs have images");
-}
-
-fn next_lives_on(_pod: Process, enough: &AtomicBool) {
-    while !enough.load(Relaxed) {
-        thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// A client that asks for this and that, on one connection until it is told to leave it.

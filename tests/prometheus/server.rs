@@ -82,10 +82,10 @@ impl Prometheus {
         }
     }
 
-    /// What an expression yields at each second of a stretch of time.
-    pub(crate) fn range(&self, expression: &str, from: f64, to: f64) -> Vec<Value> {
+    /// What an expression yields over a stretch of time, each so many seconds.
+    pub(crate) fn range(&self, expression: &str, from: f64, to: f64, step: f64) -> Vec<Value> {
         let query = encode(expression);
-        let data = self.get(&format!("/api/v1/query_range?query={query}&start={from}&end={to}&step=1"));
+        let data = self.get(&format!("/api/v1/query_range?query={query}&start={from}&end={to}&step={step}"));
         data["result"].as_array().expect("a matrix is a list").clone()
     }
 
