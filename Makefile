@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -39,6 +39,9 @@ api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
 	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
 bench: ## what the service costs against bare axum
 	cargo bench --package landfall --bench against_axum
+bench-overload: ## what is answered in time when too much is asked, beside bare axum
+	cargo bench --package landfall --bench overload --no-run && \
+	  taskset --cpu-list 1 cargo bench --package landfall --bench overload
 
 ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
 BINARY = --binary target/release/$(NAME)

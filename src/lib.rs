@@ -55,6 +55,7 @@ mod shutdown;
 pub mod telemetry;
 pub mod testing;
 pub mod trace;
+mod waiting;
 
 pub use self::{
     app::Program,

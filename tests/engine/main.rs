@@ -16,6 +16,7 @@ mod http2_limits;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod overload;
 mod pipelining;
 mod requests;
 mod router;
