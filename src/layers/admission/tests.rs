@@ -7,7 +7,7 @@ use super::*;
 /// The default of `APP_MAX_IN_FLIGHT`.
 const MAX_IN_FLIGHT: usize = 1024;
 
-const ALLOWANCE: Duration = Duration::from_millis(50);
+const ALLOWANCE: Duration = Duration::from_millis(25);
 
 /// A dependency: how long it takes for each, and how many it takes at once.
 #[derive(Clone, Copy)]
