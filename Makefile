@@ -88,5 +88,10 @@ clean-config: ## remove ConfigMaps that no revision needs any more
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
 
+.PHONY: rules
+rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
+	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \
+	  > rules.tmp && mv rules.tmp prometheusrule.yaml
+
 # What the service wants to be made too.
 -include service/service.mk

@@ -97,19 +97,27 @@ macro_rules! specs {
 
 specs! {
     /// Which pods Prometheus scrapes, and where.
-    PodMonitor { job_label: String, selector: LabelSelector, pod_metrics_endpoints: Vec<Endpoint> }
+    PodMonitor {
+        job_label: String,
+        pod_target_labels: Vec<String>,
+        selector: LabelSelector,
+        pod_metrics_endpoints: Vec<Endpoint>,
+    }
     /// One port to scrape.
     Endpoint { port: String, path: String, interval: String, scrape_timeout: String }
-    /// Alerts.
+    /// Recording rules and alerts.
     PrometheusRule { groups: Vec<Group> }
-    /// Alerts that are evaluated together.
-    Group { name: String, rules: Vec<Alert> }
-    /// One alert.
-    Alert {
-        alert: String,
+    /// Rules that are evaluated together.
+    Group { name: String, rules: Vec<PromRule> }
+    /// A recording rule or an alert.
+    PromRule {
+        record: Option<String>,
+        alert: Option<String>,
         expr: String,
-        r#for: String,
+        r#for: Option<String>,
+        #[serde(default)]
         labels: BTreeMap<String, String>,
+        #[serde(default)]
         annotations: BTreeMap<String, String>,
     }
     /// Requests of a host, and the Services that answer them.

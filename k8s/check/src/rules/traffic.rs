@@ -10,6 +10,7 @@ use crate::{
     Rendered,
     custom::Custom,
     rendered::{Labels, Workload, selects, service_selects},
+    units::millis,
 };
 
 /// Every Service selects pods that declare the port it sends to, and no Service reaches the admin port.
@@ -272,8 +273,8 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// What is to be scraped exists, at a port that is declared, and is not scraped through a Service that drops
-/// draining pods.
+/// What is to be scraped exists, at a port that is declared, is not scraped through a Service that drops
+/// draining pods, and often enough to see each drain twice.
 pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for custom in &rendered.custom {
@@ -292,6 +293,17 @@ pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("PodMonitor: asks {}", endpoint.path));
             }
             let port = IntOrString::String(endpoint.port.clone());
+            let interval = millis(&endpoint.interval);
+            for workload in &scraped {
+                let delay =
+                    rendered.environment(workload).get("APP_DRAIN_DELAY").and_then(|text| millis(text));
+                if interval.zip(delay).is_none_or(|(interval, delay)| interval > delay / 2) {
+                    faults.push(format!(
+                        "PodMonitor: {} may drain between two scrapes, every {}",
+                        workload.name, endpoint.interval
+                    ));
+                }
+            }
             for workload in scraped.iter().filter(|workload| workload.port(&port).is_none()) {
                 faults.push(format!("PodMonitor: {} has no port {}", workload.name, endpoint.port));
             }

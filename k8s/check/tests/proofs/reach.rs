@@ -101,6 +101,9 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("scrape", "tests/aws", "a port that the pods do not have", |b| {
         b.set("PodMonitor", "/spec/podMetricsEndpoints/0/port", json!("metrics"))
     }),
+    ("scrape", "tests/keda", "scrapes that miss a drain", |b| {
+        b.set("PodMonitor", "/spec/podMetricsEndpoints/0/interval", json!("15s"))
+    }),
     ("scrape", "tests/aws", "other pods", |b| {
         b.set("PodMonitor", "/spec/selector/matchLabels", json!({"app": "landing"}))
     }),
