@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     process::ExitCode,
@@ -157,13 +158,10 @@ where
     V: Variables,
     F: Future<Output = Result<Service, StartError>> + Send + 'static,
 {
-    let LoadedConfig { config, variables, .. } = loaded;
-    let config = Arc::new(config);
-    let metrics = Metrics::new();
+    let (app, lifecycle) = prepare(build, loaded.config, loaded.variables);
+    let App { config, health, metrics, .. } = &app;
+    let (config, health, metrics) = (config.clone(), health.clone(), metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
-    let lifecycle = Lifecycle::new(&metrics);
-    let health = Health::new(&lifecycle);
-    health.export(&metrics);
     logs.writer.export(&metrics);
 
     let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
@@ -180,18 +178,12 @@ where
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
     tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, &logs.filter)).run());
-    let runtime = MainRuntime::new()?;
+    // Never dropped, which would wait for what is stuck on it: it ends with the process.
+    let runtime =
+        ManuallyDrop::new(runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?);
     process::watch_runtime(&metrics, runtime.handle());
     health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
 
-    let app = App {
-        build,
-        config: config.clone(),
-        variables: Arc::new(variables),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        drain: lifecycle.drain(),
-    };
     let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
         biased;
@@ -212,9 +204,17 @@ where
     info!("serving");
 
     let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };
-    let report = shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await;
-    report.log(&lifecycle, &connections);
-    Ok(report.exit_code())
+    Ok(shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await)
+}
+
+/// What a service is built from, and the lifecycle that it can't move on.
+pub(crate) fn prepare<V>(build: Build, config: Config, variables: V) -> (App<V>, Lifecycle) {
+    let metrics = Metrics::new();
+    let lifecycle = Lifecycle::new(&metrics);
+    let health = Health::new(&lifecycle);
+    health.export(&metrics);
+    let (config, variables) = (Arc::new(config), Arc::new(variables));
+    (App { build, config, variables, health, metrics, drain: lifecycle.drain() }, lifecycle)
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.
@@ -270,26 +270,4 @@ fn within_descriptors(limits: Limits) -> Limits {
         );
     }
     Limits { connections: limits.connections.min(most), ..limits }
-}
-
-/// The runtime that serves. Dropping it does not wait for what is stuck on it.
-struct MainRuntime(Option<runtime::Runtime>);
-
-impl MainRuntime {
-    fn new() -> io::Result<Self> {
-        let runtime = runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?;
-        Ok(Self(Some(runtime)))
-    }
-
-    fn handle(&self) -> &runtime::Handle {
-        self.0.as_ref().expect("taken only by drop").handle()
-    }
-}
-
-impl Drop for MainRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

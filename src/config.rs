@@ -134,7 +134,8 @@ impl Config {
 }
 
 /// One thing that is wrong with the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: expected {expected}{}", .found.iter().map(|found| format!("; found {found}")).collect::<String>())]
 pub struct ConfigError {
     /// The variable at fault.
     pub variable: String,
@@ -142,16 +143,6 @@ pub struct ConfigError {
     pub expected: String,
     /// What was found; absent where it may be a secret.
     pub found: Option<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}", self.variable, self.expected)?;
-        match &self.found {
-            Some(found) => write!(f, "; found {found}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Everything that is wrong with the environment.
@@ -175,10 +166,6 @@ impl ConfigErrors {
 
     fn push(&mut self, variable: String, expected: String, found: Option<String>) {
         self.0.push(ConfigError { variable, expected, found });
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -1,7 +1,5 @@
 //! For tests: a service without sockets and signals, whose routers are asked with `oneshot`; and its docs.
 
-use std::sync::Arc;
-
 use axum::Router;
 
 use crate::{
@@ -9,7 +7,6 @@ use crate::{
     config::{LoadedConfig, Variable, Variables},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    metrics::Metrics,
     service::{App, Service, StartError},
     telemetry::LogHandle,
 };
@@ -45,20 +42,10 @@ where
 {
     let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
     let LoadedConfig { config, variables, .. } = LoadedConfig::from_vars(vars)?;
-    let metrics = Metrics::new();
-    let lifecycle = Lifecycle::new(&metrics);
-    let health = Health::new(&lifecycle);
-    health.export(&metrics);
+    let build = Build { name: "test", version: "0.0.0", revision: "unknown" };
+    let (app, lifecycle) = app::prepare(build, config, variables);
+    let (config, health, metrics) = (app.config.clone(), app.health.clone(), app.metrics.clone());
     let log = LogHandle::new(config.log.clone());
-    let app = App {
-        build: Build { name: "test", version: "0.0.0", revision: "unknown" },
-        config: Arc::new(config),
-        variables: Arc::new(variables),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        drain: lifecycle.drain(),
-    };
-    let config = app.config.clone();
     let service = start(app).await?;
     let router =
         app::router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;

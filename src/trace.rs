@@ -99,7 +99,7 @@ impl Traced {
         let context = TraceContext::of(request.headers());
         let request_id = request_id(request.headers());
         // Current already now, so that a tracing layer of the service's finds it when the span is new.
-        let _current = Current::set(context);
+        let _current = Entered::new(context, None);
         // At error level, so that the ids stand on every line that the filter lets through.
         let span = error_span!(
             "request",
@@ -114,7 +114,7 @@ impl Traced {
 
     /// Makes what is logged part of the request's span, and its context the current one, until the guard is dropped.
     pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered { _current: Current::set(self.context), _span: self.span.enter() }
+        Entered::new(self.context, Some(self.span.enter()))
     }
 
     /// Puts the request id on the response, and writes the access line if there is to be one.
@@ -148,24 +148,19 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// The request whose handler runs.
+/// The request whose handler runs: its context is the current one of this thread until this is dropped.
 pub(crate) struct Entered<'a> {
-    _current: Current,
-    _span: span::Entered<'a>,
-}
-
-/// Makes a context the current one of this thread, until it is dropped.
-struct Current {
     before: Option<TraceContext>,
+    _span: Option<span::Entered<'a>>,
 }
 
-impl Current {
-    fn set(context: TraceContext) -> Self {
-        Self { before: CURRENT.replace(Some(context)) }
+impl<'a> Entered<'a> {
+    fn new(context: TraceContext, span: Option<span::Entered<'a>>) -> Self {
+        Self { before: CURRENT.replace(Some(context)), _span: span }
     }
 }
 
-impl Drop for Current {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
         CURRENT.set(self.before);
     }

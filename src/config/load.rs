@@ -64,7 +64,7 @@ impl<V: Variables> LoadedConfig<V> {
             variables.check(&config, &mut errors);
         }
         match variables {
-            Some(variables) if errors.is_empty() => Ok(Self { config, variables, sources, service_links }),
+            Some(variables) if errors.0.is_empty() => Ok(Self { config, variables, sources, service_links }),
             _ => Err(errors),
         }
     }
@@ -201,8 +201,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
     match words.as_slice() {
         [.., "SERVICE", "HOST"] => value.parse::<IpAddr>().is_ok(),
         [.., "SERVICE", "PORT"] => is_port(value),
-        [.., "PORT", port, protocol] if is_port(port) && PROTOCOLS.contains(protocol) => true,
-        [.., "PORT", port, protocol, "PROTO" | "PORT" | "ADDR"]
+        [.., "PORT", port, protocol] | [.., "PORT", port, protocol, "PROTO" | "PORT" | "ADDR"]
             if is_port(port) && PROTOCOLS.contains(protocol) =>
         {
             true

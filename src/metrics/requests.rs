@@ -12,7 +12,7 @@ use axum::{
     routing::any,
 };
 use futures_util::FutureExt;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
 use tower::ServiceExt;
 
 use super::Metrics;
@@ -25,7 +25,7 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 
 /// The scheme of all requests: TLS ends in front of the pod.
-const SCHEME: (&str, &str) = ("url_scheme", "http");
+const SCHEME: &str = "http";
 
 /// The route of requests that no route matched.
 const UNMATCHED: &str = "unmatched";
@@ -45,30 +45,25 @@ pub(crate) struct RequestMetrics {
 
 impl RequestMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        let active = metrics.add(IntGaugeVec::new(
-            Opts::new(
-                "http_server_active_requests",
-                "Requests whose response has not begun; one whose body is still sent is not counted any more.",
-            )
-            .const_label(SCHEME.0, SCHEME.1),
-            &["http_request_method"],
-        ));
+        let active = metrics.gauge_vec(
+            "http_server_active_requests",
+            "Requests whose response has not begun; one whose body is still sent is not counted any more.",
+            &["http_request_method", "url_scheme"],
+        );
         Self {
-            durations: metrics.add(HistogramVec::new(
-                HistogramOpts::new(
-                    "http_server_request_duration_seconds",
-                    "Time from the head of a request to the head of its response.",
-                )
-                .const_label(SCHEME.0, SCHEME.1)
-                .buckets(BUCKETS.to_vec()),
+            durations: metrics.histogram_vec(
+                "http_server_request_duration_seconds",
+                "Time from the head of a request to the head of its response.",
+                &BUCKETS,
                 &[
                     "http_request_method",
                     "http_route",
                     "http_response_status_code",
                     "network_protocol_version",
+                    "url_scheme",
                 ],
-            )),
-            active: METHODS.map(|method| active.with_label_values(&[method])).to_vec(),
+            ),
+            active: METHODS.map(|method| active.with_label_values(&[method, SCHEME])).to_vec(),
             shed: metrics.counter(
                 "http_server_requests_shed_total",
                 "Requests answered 503 because too many were in flight.",
@@ -171,8 +166,8 @@ impl Series {
             None => self.unmatched.get().map_or(UNMATCHED, String::as_str),
         };
         let histogram = || {
-            let method = METHODS[method.0];
-            metrics.durations.with_label_values(&[method, route, status.as_str(), version_label(version)])
+            let (method, version) = (METHODS[method.0], version_label(version));
+            metrics.durations.with_label_values(&[method, route, status.as_str(), version, SCHEME])
         };
         let seconds = took.as_secs_f64();
         for slot in &self.slots {
