@@ -27,6 +27,7 @@ use crate::{
     server::{self, Limits, Server},
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
+    status::Status,
     telemetry::{self, Logs, TracingLayer},
 };
 
@@ -46,7 +47,8 @@ impl<V: Variables> Program<V> {
 
     /// Adds layers that see every span and event, whatever the log filter is; each may have a filter of its own.
     pub fn with_tracing(mut self, layers: impl FnOnce(&V) -> Vec<TracingLayer> + 'static) -> Self {
-        self.tracing = Box::new(layers);
+        let before = self.tracing;
+        self.tracing = Box::new(|variables| before(variables).into_iter().chain(layers(variables)).collect());
         self
     }
 
@@ -158,9 +160,9 @@ where
     V: Variables,
     F: Future<Output = Result<Service, StartError>> + Send + 'static,
 {
-    let (app, lifecycle) = prepare(build, loaded.config, loaded.variables);
-    let App { config, health, metrics, .. } = &app;
-    let (config, health, metrics) = (config.clone(), health.clone(), metrics.clone());
+    let (app, status) = prepare(build, loaded);
+    let (config, lifecycle) = (app.config.clone(), status.lifecycle.clone());
+    let (health, metrics) = (status.health.clone(), status.metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
     logs.writer.export(&metrics);
 
@@ -177,7 +179,7 @@ where
 
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
-    tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, &logs.filter)).run());
+    tokio::spawn(admin_server(admin_listener, admin::router(status, &logs.filter)).run());
     // Never dropped, which would wait for what is stuck on it: it ends with the process.
     let runtime =
         ManuallyDrop::new(runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?);
@@ -203,18 +205,25 @@ where
     health.watch_listener(accepting.abort_handle());
     info!("serving");
 
-    let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };
+    let cleanup = async {
+        let cleaned_up = runtime.handle().spawn(service.cleanup).await.is_ok();
+        logs.filter.tell_left_out(true);
+        cleaned_up
+    };
     Ok(shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await)
 }
 
-/// What a service is built from, and the lifecycle that it can't move on.
-pub(crate) fn prepare<V>(build: Build, config: Config, variables: V) -> (App<V>, Lifecycle) {
+/// What a service is built from, and what the admin port shows.
+pub(crate) fn prepare<V: Variables>(build: Build, loaded: LoadedConfig<V>) -> (App<V>, Status) {
     let metrics = Metrics::new();
     let lifecycle = Lifecycle::new(&metrics);
     let health = Health::new(&lifecycle);
     health.export(&metrics);
-    let (config, variables) = (Arc::new(config), Arc::new(variables));
-    (App { build, config, variables, health, metrics, drain: lifecycle.drain() }, lifecycle)
+    let drain = lifecycle.drain();
+    let flags = (loaded.to_table(), loaded.to_json());
+    let status = Status { build, flags, lifecycle, health: health.clone(), metrics: metrics.clone() };
+    let (config, variables) = (Arc::new(loaded.config), Arc::new(loaded.variables));
+    (App { build, config, variables, health, metrics, drain }, status)
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.

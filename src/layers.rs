@@ -80,7 +80,8 @@ impl<S> Layer<S> for EngineLayer {
     type Service = EngineService<S>;
 
     fn layer(&self, inner: S) -> EngineService<S> {
-        let route = Route { shared: self.0.clone(), series: Series::default(), limits: OnceLock::new() };
+        let route =
+            Route { shared: self.0.clone(), series: self.0.metrics.series(), limits: OnceLock::new() };
         EngineService { inner, route: Arc::new(route) }
     }
 }
@@ -89,7 +90,7 @@ impl<S> Layer<S> for EngineLayer {
 #[derive(Debug)]
 struct Route {
     shared: Arc<Shared>,
-    series: Series,
+    series: Arc<Series>,
     limits: OnceLock<Limits>,
 }
 
@@ -171,7 +172,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
         let mut response = or_problem(response);
         let took = this.started.elapsed();
         series.observe(&shared.metrics, this.measured, response.status(), took);
-        this.traced.end(&mut response, took, &shared.access);
+        this.traced.end(&mut response, series.route(this.measured), took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }
@@ -212,12 +213,13 @@ impl Shared {
 struct InFlightGuard {
     route: Arc<Route>,
     method: MethodLabel,
+    second: usize,
 }
 
 impl InFlightGuard {
     /// Counts a request in, and tells whether there was room for it.
     fn new(route: &Arc<Route>, measured: &Measured) -> (Self, bool) {
-        let guard = Self { route: route.clone(), method: measured.method() };
+        let guard = Self { route: route.clone(), method: measured.method(), second: measured.second() };
         let Shared { metrics, in_flight, max_in_flight, .. } = &*route.shared;
         metrics.active(guard.method).inc();
         let before = in_flight.fetch_add(1, Relaxed);
@@ -227,6 +229,7 @@ impl InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
+        self.route.series.end(self.second);
         self.route.shared.in_flight.fetch_sub(1, Relaxed);
         self.route.shared.metrics.active(self.method).dec();
     }

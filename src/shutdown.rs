@@ -90,7 +90,7 @@ pub(crate) async fn drain(
     connections: &Connections,
     cleanup: impl Future<Output = bool>,
 ) -> ExitCode {
-    let (open, tasks, workers) = (lifecycle.open(), lifecycle.tasks(), lifecycle.workers());
+    let [open, tasks, workers] = lifecycle.waited_for();
 
     let cause = tokio::select! {
         biased;

@@ -41,16 +41,15 @@ where
     F: Future<Output = Result<Service, StartError>>,
 {
     let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
-    let LoadedConfig { config, variables, .. } = LoadedConfig::from_vars(vars)?;
     let build = Build { name: "test", version: "0.0.0", revision: "unknown" };
-    let (app, lifecycle) = app::prepare(build, config, variables);
+    let (app, status) = app::prepare(build, LoadedConfig::from_vars(vars)?);
     let (config, health, metrics) = (app.config.clone(), app.health.clone(), app.metrics.clone());
-    let log = LogHandle::new(config.log.clone());
+    let (lifecycle, log) = (status.lifecycle.clone(), LogHandle::new(config.log.clone()));
     let service = start(app).await?;
     let router =
         app::router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
     lifecycle.enter(Phase::Serving);
-    let admin = admin::router(&health, &metrics, &log);
+    let admin = admin::router(status, &log);
     Ok(Started { router, admin, health, lifecycle })
 }
 

@@ -2,7 +2,13 @@
 //!
 //! Names follow <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/> in Prometheus form.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Router,
@@ -35,6 +41,7 @@ const UNMATCHED: &str = "unmatched";
 pub(crate) struct RequestMetrics {
     durations: HistogramVec,
     active: Vec<IntGauge>,
+    routes: Arc<Mutex<Vec<Arc<Series>>>>,
     /// Requests answered 503 because too many were in flight.
     pub(crate) shed: IntCounter,
     /// Requests answered 504 because their handler took too long.
@@ -50,7 +57,25 @@ impl RequestMetrics {
             "Requests whose response has not begun; one whose body is still sent is not counted any more.",
             &["http_request_method", "url_scheme"],
         );
+        let by_route = |name, help| metrics.gauge_vec(name, help, &["http_route"]);
+        let in_flight =
+            by_route("http_server_route_active_requests", "Requests whose response has not begun, by route.");
+        let oldest = by_route(
+            "http_server_route_oldest_request_seconds",
+            "Age of the oldest; 512 s begin at 0 again.",
+        );
+        let routes = Arc::new(Mutex::new(Vec::<Arc<Series>>::new()));
+        let watched = routes.clone();
+        metrics.on_scrape(move || {
+            for series in watched.lock().expect("nothing panics while it holds this").iter() {
+                let Some(route) = series.name.get() else { continue };
+                let (count, age) = series.in_flight();
+                in_flight.with_label_values(&[route]).set(count);
+                oldest.with_label_values(&[route]).set(age);
+            }
+        });
         Self {
+            routes,
             durations: metrics.histogram_vec(
                 "http_server_request_duration_seconds",
                 "Time from the head of a request to the head of its response.",
@@ -77,6 +102,13 @@ impl RequestMetrics {
         }
     }
 
+    /// What is kept of one route.
+    pub(crate) fn series(&self) -> Arc<Series> {
+        let series = Arc::new(Series::new());
+        self.routes.lock().expect("nothing panics while it holds this").push(series.clone());
+        series
+    }
+
     /// Requests of this method whose response has not begun.
     pub(crate) fn active(&self, method: MethodLabel) -> &IntGauge {
         &self.active[method.0]
@@ -89,6 +121,7 @@ pub(crate) struct Measured {
     method: MethodLabel,
     version: Version,
     route: Option<MatchedPath>,
+    second: usize,
 }
 
 /// The place of a method among [`METHODS`].
@@ -100,10 +133,16 @@ impl Measured {
         let method = METHODS.iter().position(|known| *known == request.method().as_str());
         let method = MethodLabel(method.unwrap_or(METHODS.len() - 1));
         let route = request.extensions().get::<MatchedPath>().cloned();
-        if route.is_none() {
-            series.unmatched.get_or_init(|| nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()));
-        }
-        Self { method, version: request.version(), route }
+        series.name.get_or_init(|| match &route {
+            Some(route) => route.as_str().to_owned(),
+            None => nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()),
+        });
+        Self { method, version: request.version(), route, second: series.begin() }
+    }
+
+    /// When it began, for [`Series::end`].
+    pub(crate) fn second(&self) -> usize {
+        self.second
     }
 
     pub(crate) fn method(&self) -> MethodLabel {
@@ -136,11 +175,14 @@ fn version_label(version: Version) -> &'static str {
 
 /// The histograms that one route has used, found again without a lock: axum wraps each route on its own, so
 /// that a handful of slots hold all of its methods, versions and statuses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Series {
     slots: [OnceLock<Slot>; 16],
-    /// What stands for the route where none matched.
-    unmatched: OnceLock<String>,
+    /// The route, or what stands for it where none matched.
+    name: OnceLock<String>,
+    /// Requests without a response, by the second that they began in: their ages, for two atomic additions each.
+    begun: [AtomicU32; 512],
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -153,6 +195,38 @@ struct Slot {
 }
 
 impl Series {
+    fn new() -> Self {
+        let (slots, begun) = ([const { OnceLock::new() }; _], [const { AtomicU32::new(0) }; _]);
+        Self { slots, name: OnceLock::new(), begun, since: Instant::now() }
+    }
+
+    fn begin(&self) -> usize {
+        let second = self.since.elapsed().as_secs() as usize % self.begun.len();
+        self.begun[second].fetch_add(1, Relaxed);
+        second
+    }
+
+    /// A request that began in this second has its response, or needs none any more.
+    pub(crate) fn end(&self, second: usize) {
+        self.begun[second].fetch_sub(1, Relaxed);
+    }
+
+    /// How many requests have no response yet, and the age of the oldest.
+    fn in_flight(&self) -> (i64, i64) {
+        let (now, all) = (self.since.elapsed().as_secs() as usize, self.begun.len());
+        let of_age = |age: usize| i64::from(self.begun[(now + all - age) % all].load(Relaxed));
+        let oldest = (0..all).rfind(|age| of_age(*age) > 0).unwrap_or(0);
+        ((0..=oldest).map(of_age).sum(), oldest as i64)
+    }
+
+    /// The route of a request, as metrics and logs write it.
+    pub(crate) fn route<'a>(&'a self, request: &'a Measured) -> &'a str {
+        match &request.route {
+            Some(route) => route.as_str(),
+            None => self.name.get().map_or(UNMATCHED, String::as_str),
+        }
+    }
+
     pub(crate) fn observe(
         &self,
         metrics: &RequestMetrics,
@@ -161,10 +235,7 @@ impl Series {
         took: Duration,
     ) {
         let &Measured { method, version, .. } = request;
-        let route = match &request.route {
-            Some(route) => route.as_str(),
-            None => self.unmatched.get().map_or(UNMATCHED, String::as_str),
-        };
+        let route = self.route(request);
         let histogram = || {
             let (method, version) = (METHODS[method.0], version_label(version));
             metrics.durations.with_label_values(&[method, route, status.as_str(), version, SCHEME])

@@ -3,7 +3,8 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    mem, panic,
+    mem,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,7 +15,6 @@ use std::{
 
 use rustix::stdio;
 use tracing::warn;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::metrics::Metrics;
 
@@ -24,12 +24,15 @@ const CAPACITY: usize = 1 << 20;
 /// From one write to the next. To wake the thread for each line would cost more than to write it at once.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How often the thread looks around while nothing is logged.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Where log lines are written to. A clone is another handle to the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LogWriter(Arc<Queue>);
+pub(crate) struct LogWriter(pub(super) Arc<Queue>);
 
 #[derive(Debug, Default)]
-struct Queue {
+pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// There are lines to write.
     filled: Condvar,
@@ -48,11 +51,13 @@ struct Waiting {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to stdout.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread that writes to stdout, and calls this every second at least.
+    pub(super) fn start(each_second: impl Fn() + Send + 'static) -> io::Result<Self> {
         let writer = Self::default();
         let queue = writer.0.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || queue.write_out(write_to_stdout))?;
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || queue.write_out(write_to_stdout, each_second))?;
         Ok(writer)
     }
 
@@ -92,16 +97,19 @@ impl Queue {
     }
 
     /// Writes all that waits in one go, again and again; `write` tells how much of it was not written.
-    fn write_out(&self, write: impl Fn(&[u8]) -> usize) {
+    fn write_out(&self, write: impl Fn(&[u8]) -> usize, each_second: impl Fn()) {
         let mut lines = Vec::new();
         loop {
             let dropped = self.take(&mut lines);
-            // Stands behind the last line that was let in.
-            if dropped > 0 {
-                let tell = || warn!(lines = dropped, "log lines were dropped: stdout was not read");
-                // The service's own layers see it too; a panic of theirs must not end the log.
-                let _ = panic::catch_unwind(tell);
-            }
+            let tell = || {
+                each_second();
+                // Stands behind the last line that was let in.
+                if dropped > 0 {
+                    warn!(lines = dropped, "log lines were dropped: stdout was not read");
+                }
+            };
+            // The service's own layers see it too; a panic of theirs must not end the log.
+            let _ = panic::catch_unwind(AssertUnwindSafe(tell));
             let lost = write(&lines);
             let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();
             self.dropped.fetch_add(lost as u64, Relaxed);
@@ -117,9 +125,9 @@ impl Queue {
         if waiting.lines.is_empty() {
             self.emptied.notify_all();
         }
-        waiting = self
+        (waiting, _) = self
             .filled
-            .wait_while(waiting, |waiting| waiting.lines.is_empty())
+            .wait_timeout_while(waiting, LOOK, |waiting| waiting.lines.is_empty())
             .expect("nothing panics while it holds this");
         waiting.is_writing = true;
         mem::swap(&mut waiting.lines, lines);
@@ -141,20 +149,10 @@ fn write_to_stdout(mut bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(&self.0)
-    }
-}
-
 /// Takes a whole line with each write, as `fmt` writes them.
-pub(crate) struct Line<'a>(&'a Queue);
-
-impl Write for Line<'_> {
+impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        self.push(line);
         Ok(line.len())
     }
 

@@ -98,3 +98,28 @@ fn a_log_whose_reader_is_gone_holds_up_nothing() {
     process.signal(Signal::TERM);
     assert_eq!(process.exit_unread(), Some(0));
 }
+
+#[test]
+fn a_flood_of_errors_is_bounded_for_each_place_that_logs_and_what_is_left_out_is_counted() {
+    let process = with_short_times().set("APP_ACCESS_LOG", "errors").start();
+    let mut client = process.connect();
+    let requests = 300;
+    for _ in 0..requests {
+        assert_eq!(client.get("/panic").status, 500);
+    }
+    // Told when the time is over in which no more than these may come, while the process runs on.
+    let mut told = process.lines("log lines were left out", 2);
+    drop(client);
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    exit.with_code(0);
+    assert_eq!(exit.position("stopped"), exit.log.len() - 1, "the report is not lost");
+    for message in ["panicked", "responded"] {
+        let written: Vec<_> = exit.log.iter().filter(|line| line["message"] == message).collect();
+        assert!(written.len() < requests, "{}", written.len());
+        let place =
+            told.iter().position(|line| written.len() as u64 + line["lines"].as_u64().unwrap() == 300);
+        let line = told.swap_remove(place.unwrap_or_else(|| panic!("{message} {}: {told:?}", written.len())));
+        assert!(line["place"].as_str().unwrap().contains(".rs:"), "{line}");
+    }
+}

@@ -22,6 +22,7 @@ mod router;
 #[cfg(target_os = "linux")]
 mod sockets;
 mod spans;
+mod status;
 mod stopped;
 #[allow(dead_code, reason = "the tests beside this folder use the rest")]
 #[path = "../support/mod.rs"]
