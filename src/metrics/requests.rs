@@ -67,11 +67,15 @@ impl RequestMetrics {
         let routes = Arc::new(Mutex::new(Vec::<Arc<Series>>::new()));
         let watched = routes.clone();
         metrics.on_scrape(move || {
+            in_flight.reset();
+            oldest.reset();
+            // Each method of a route has one of its own.
             for series in watched.lock().expect("nothing panics while it holds this").iter() {
                 let Some(route) = series.name.get() else { continue };
                 let (count, age) = series.in_flight();
-                in_flight.with_label_values(&[route]).set(count);
-                oldest.with_label_values(&[route]).set(age);
+                in_flight.with_label_values(&[route]).add(count);
+                let oldest = oldest.with_label_values(&[route]);
+                oldest.set(oldest.get().max(age));
             }
         });
         Self {

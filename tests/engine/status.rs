@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{
     eventually,
-    http1::{Http1, Response},
+    http1::{Http1, Response, request},
     process::testbed,
 };
 
@@ -21,7 +21,7 @@ fn statusz_tells_build_phase_checks_connections_and_the_requests_of_each_route_w
     let mut admin = process.connect_to_admin();
     let [mut first, mut second] = [process.connect(), process.connect()];
     first.ask("/held");
-    second.ask("/held");
+    second.send(&request("POST", "/held"));
     let route = |name: &str| format!("http_server_route_{name}{{http_route=\"/held\"}}");
     eventually("both are in flight, for a second", || {
         let traffic = &json(&mut admin, "/statusz")["traffic"];
