@@ -20,7 +20,7 @@ use crate::{
 /// What is shown of connections and requests, of admission, and of the process: the metrics that begin like this.
 const METRICS: [(&str, &[&str]); 3] = [
     ("traffic", &["server_connections_", "http_server_route_"]),
-    ("admission", &["http_server_requests_"]),
+    ("admission", &["http_server_requests_", "http_server_admission_"]),
     ("runtime", &["tokio_", "process_", "log_"]),
 ];
 

@@ -3,6 +3,7 @@
 mod filter;
 mod flood;
 mod format;
+mod queue;
 mod writer;
 
 use std::{

@@ -47,7 +47,7 @@ where
     let (lifecycle, log) = (status.lifecycle.clone(), LogHandle::new(config.log.clone()));
     let service = start(app).await?;
     let router =
-        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
+        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, 1).await?;
     lifecycle.enter(Phase::Serving);
     let admin = admin::router(status, &log);
     Ok(Started { router, admin, health, lifecycle })

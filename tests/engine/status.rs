@@ -34,7 +34,7 @@ fn statusz_tells_build_phase_checks_connections_and_the_requests_of_each_route_w
     assert!(here["uptime_s"].as_u64() >= here["phase_s"].as_u64());
     assert_eq!(status["checks"]["readyz/listener"], "ok");
     assert_eq!(status["traffic"]["server_connections_open{network_protocol_name=\"http1\"}"], 2);
-    assert_eq!(status["admission"]["http_server_requests_shed_total"], 0);
+    assert_eq!(status["admission"]["http_server_requests_shed_total{reason=\"wait\"}"], 0);
     assert!(status["runtime"]["tokio_workers"].as_u64() > Some(0));
     process.release();
     assert_eq!((first.response().status, second.response().status), (200, 200));
