@@ -292,7 +292,7 @@ mod tests {
                     prop_assert!(!shown.contains("hunter2hunter2") || is_no_secret(&vars));
                 }
                 Err(errors) => {
-                    prop_assert!(!errors.is_empty());
+                    prop_assert!(!errors.0.is_empty());
                     prop_assert!(!errors.to_string().contains("hunter2hunter2") || is_no_secret(&vars));
                 }
             }
