@@ -37,6 +37,7 @@ const NAMELESS: &[&str] = &[
     "tests/",
     "benches/",
     "examples/",
+    "otlp/",
     "rollout/",
     "xtask/",
     "k8s/check/",
