@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test tools lint check examples docs rename update-engine api bench rollout rollout-compare e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -30,6 +30,8 @@ examples: ## compile and test the recipes; fetches PostgreSQL where there is non
 	cd examples && cargo clippy --workspace --all-targets --locked --target-dir ../target/examples -- -D warnings
 	cd examples && PATH="$$(../scripts/postgresql.sh):$$PATH" && \
 	  cargo test --workspace --locked --target-dir ../target/examples
+docs: tools ## every command of the docs that can be run here, and its output
+	$(WITH_TOOLS) cargo test --locked --package xtask --test docs_run -- --ignored
 rename: ## give the service its name, everywhere: NAME=orders
 	cargo run --quiet --package xtask -- rename "$(NAME)"
 update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md

@@ -5,6 +5,8 @@
     reason = "each test file uses its part, and fails where it cannot go on"
 )]
 
+pub(crate) mod markdown;
+
 use std::{
     collections::BTreeMap,
     fs,
