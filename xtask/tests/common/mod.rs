@@ -8,7 +8,7 @@
 pub(crate) mod markdown;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -61,6 +61,28 @@ pub(crate) fn service(root: &Path) -> String {
     let manifest = read(root, "service/Cargo.toml");
     let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
     name.unwrap().to_owned()
+}
+
+/// The targets of the Makefile and of what it includes.
+pub(crate) fn make_targets(root: &Path) -> BTreeSet<String> {
+    let files = ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "service/service.mk"];
+    let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
+    let heads = texts.flat_map(|text| {
+        text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect::<Vec<_>>()
+    });
+    heads.flat_map(|head| head.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// What `make remove` took away there: files, and folders with a `/` at the end.
+pub(crate) fn removed(root: &Path) -> Vec<String> {
+    let lock = fs::read_to_string(root.join("engine.lock")).unwrap_or_default();
+    lock.lines().filter_map(|line| line.strip_prefix("# without ").map(str::to_owned)).collect()
+}
+
+/// Whether a path is one of these, or in one of these folders.
+pub(crate) fn is_in(path: &str, paths: &[String]) -> bool {
+    let folder = format!("{path}/");
+    paths.iter().any(|entry| path == entry || (entry.ends_with('/') && folder.starts_with(entry)))
 }
 
 pub(crate) fn read(root: &Path, path: &str) -> String {
