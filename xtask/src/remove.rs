@@ -55,7 +55,11 @@ pub(crate) fn remove(root: &Path, what: &[&str]) -> Result<String, String> {
     let lost: Vec<&String> =
         edited.iter().filter(|path| is_in(path, &paths) && root.join(path).exists()).collect();
     if !lost.is_empty() {
-        return Err(format!("Nothing was removed: these were edited here, and would be lost:\n  {lost:?}"));
+        let lost: Vec<&str> = lost.iter().map(|path| path.as_str()).collect();
+        return Err(format!(
+            "Nothing was removed: these were edited here, and would be lost: {}",
+            lost.join(", ")
+        ));
     }
 
     let mut report = String::new();
