@@ -13,25 +13,11 @@ pub(crate) const PARTS: &[(&str, &[&str])] = &[
     ("benches", &["benches/"]),
     ("examples", &["examples/"]),
     ("k8s/check", &["k8s/check/", "k8s/tests/"]),
-    // But for the pages that tests hold against the code.
-    (
-        "docs",
-        &[
-            "docs/README.md",
-            "docs/comparison.md",
-            "docs/connections.md",
-            "docs/deploying.md",
-            "docs/endpoints.md",
-            "docs/engine.md",
-            "docs/image.md",
-            "docs/releasing.md",
-            "docs/rollout.md",
-            "docs/images/",
-            "docs/strategies.md",
-            "docs/upstream.md",
-        ],
-    ),
+    ("docs", &["docs/"]),
 ];
+
+/// Pages that tests hold against the code: they stay.
+const KEPT: &[&str] = &["docs/configuration.md", "docs/decisions.md", "docs/service.md", "docs/upgrading.md"];
 
 /// Removes these parts, and says what went; or says why not and changes nothing.
 pub(crate) fn remove(root: &Path, what: &[&str]) -> Result<String, String> {
@@ -63,14 +49,15 @@ pub(crate) fn remove(root: &Path, what: &[&str]) -> Result<String, String> {
     }
 
     let mut report = String::new();
-    let (gone, left): (Vec<&String>, Vec<&String>) = files.iter().partition(|path| is_in(path, &paths));
+    // What a team has added there is its own.
+    let goes = |path: &&String| is_in(path, &paths) && lock.files.contains_key(*path);
+    let (gone, left): (Vec<&String>, Vec<&String>) = files.iter().partition(goes);
     for path in &gone {
-        fs::remove_file(root.join(path)).map_err(|e| format!("{path}: {e}"))?;
+        let file = root.join(path);
+        fs::remove_file(&file).map_err(|e| format!("{path}: {e}"))?;
+        // A folder with something in it is not removed.
+        let _ = file.ancestors().skip(1).try_for_each(fs::remove_dir);
         lock.files.remove(*path);
-    }
-    for path in paths.iter().filter(|path| path.ends_with('/')) {
-        // What is ignored by git may be left in it.
-        let _ = fs::remove_dir_all(root.join(path));
     }
     for path in left {
         let Some(text) = tree::text(root, path) else { continue };
@@ -95,9 +82,12 @@ pub(crate) fn remove(root: &Path, what: &[&str]) -> Result<String, String> {
     Ok(format!("{} files are removed.\n{report}", gone.len()))
 }
 
-/// Whether a path is one of these, or in one of these folders.
+/// Whether a path is one of these, or in one of these folders, and not kept.
 pub(crate) fn is_in(path: &str, paths: &[String]) -> bool {
-    paths.iter().any(|entry| if entry.ends_with('/') { path.starts_with(entry) } else { path == entry })
+    !KEPT.contains(&path)
+        && paths
+            .iter()
+            .any(|entry| if entry.ends_with('/') { path.starts_with(entry) } else { path == entry })
 }
 
 /// The text of a file without its lines about what is removed, if it has any.

@@ -30,9 +30,15 @@ fn metadata(root: &Path) -> String {
 fn each_part_can_go_alone_and_cargo_takes_what_is_left() {
     for (part, paths) in parts() {
         let root = copy(&format!("remove-{}", part.replace('/', "-")));
+        done(&root, &["rename", "tried-name-2"]);
+        write(&root, &format!("{part}/ours.md"), "Ours.\n");
         done(&root, &["remove", part]);
+        assert!(root.join(part).join("ours.md").exists(), "{part}: it has taken ours along");
         for path in *paths {
             assert!(!root.join(path).exists(), "{part}: {path} is left");
+        }
+        for kept in ["configuration", "decisions", "service", "upgrading"] {
+            assert!(root.join(format!("docs/{kept}.md")).exists(), "{part} has taken {kept}.md along");
         }
         metadata(&root);
         let ignored = read(&root, ".dockerignore");
