@@ -6,11 +6,14 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use common::{
     is_in, make_targets,
-    markdown::{anchors, fences, links, pages, prose},
+    markdown::{Fence, anchors, fences, links, pages, prose},
     read, removed, repository,
 };
 
@@ -184,4 +187,18 @@ fn the_map_has_every_page() {
             && !map.contains(&PathBuf::from(page))
     });
     none_of(missing.map(|page| format!("docs/README.md does not lead to {page}")).collect());
+}
+
+#[test]
+fn what_is_not_run_is_shell_all_the_same() {
+    let root = repository();
+    let mut wrong = Vec::new();
+    let is_left = |fence: &Fence| fence.language == "sh" && !fence.marks.is_empty();
+    for fence in pages(&root).iter().flat_map(|page| fences(&root, page)).filter(is_left) {
+        let output = Command::new("bash").args(["-n", "-c", &fence.lines.join("\n")]).output().unwrap();
+        if !output.status.success() {
+            wrong.push(format!("{}: {}", fence.place, String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    none_of(wrong);
 }
