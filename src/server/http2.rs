@@ -53,8 +53,9 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
                     activity.leave(Leaving::Draining);
                 }
             }
-            // The wire looks at the phase itself, when it is polled, as it is next.
-            () = closing.as_mut(), if phase < Phase::Closing => phase = Phase::Closing,
+            // After the other, as both may begin between two lines of this. The wire looks at the phase itself, when it is
+            // polled, as it is next.
+            () = closing.as_mut(), if phase == Phase::Draining => phase = Phase::Closing,
             result = connection.as_mut() => return match result {
                 _ if activity.is_stalled() => CloseReason::Stalled,
                 // hyper also ends, with all streams, at a request that it takes for a mistake, and says that all is well.

@@ -21,7 +21,7 @@ use std::{
 use common::{
     copy_into,
     markdown::{Fence, fences, pages},
-    read, repository, service,
+    read, repository, service, target,
 };
 
 /// Made by `.ci/run` and by the workflow of pull requests, and not once more here.
@@ -75,7 +75,7 @@ impl Place {
             .envs([("PATH", path.as_str()), ("CARGO_NET_OFFLINE", "true"), ("APP_LOG_FORMAT", "pretty")])
             .envs([("APP_PORT", "0"), ("APP_ADMIN_PORT", "0"), ("CARGO_TERM_QUIET", "true")])
             .env("CURL_HOME", &self.bin)
-            .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("docs"))
+            .env("CARGO_TARGET_DIR", target("copies"))
             .stdin(Stdio::null());
         for variable in ["MAKEFLAGS", "MAKELEVEL", "CARGO_MANIFEST_DIR", "NAME"] {
             command.env_remove(variable);

@@ -127,10 +127,20 @@ pub(crate) fn refused(root: &Path, arguments: &[&str]) -> String {
 
 /// Runs cargo there, on what is built here already.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> String {
+    cargo_in("", root, arguments)
+}
+
+/// The directory of this name below the one that is built into here.
+pub(crate) fn target(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(name)
+}
+
+/// Runs cargo there, and builds into the directory of this name below the one that is built into here.
+pub(crate) fn cargo_in(name: &str, root: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(root)
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        .env("CARGO_TARGET_DIR", target(name))
         .output()
         .unwrap();
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
