@@ -143,6 +143,7 @@ pub(crate) fn cargo_in(name: &str, root: &Path, arguments: &[&str]) -> String {
         .env("CARGO_TARGET_DIR", target(name))
         .output()
         .unwrap();
-    assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "cargo {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
