@@ -48,4 +48,4 @@ LABEL org.opencontainers.image.title="$NAME" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"

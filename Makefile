@@ -36,11 +36,15 @@ examples: ## compile and test the recipes; fetches PostgreSQL where there is non
 	cd examples && cargo clippy --workspace --all-targets --locked --target-dir ../target/examples -- -D warnings
 	cd examples && PATH="$$(../scripts/postgresql.sh):$$PATH" && \
 	  cargo test --workspace --locked --target-dir ../target/examples
+docs: tools ## every command of the docs that can be run here, and its output
+	$(WITH_TOOLS) cargo test --locked --package xtask --test docs_run -- --ignored --nocapture
 rename: ## give the service its name, everywhere: NAME=orders
 	cargo run --quiet --package xtask -- rename "$(NAME)"
 update-engine: ## take a newer engine: FROM=../landfall; docs/upgrading.md
 	$(if $(FROM),,$(error FROM is missing: make update-engine FROM=../landfall))
 	cargo run --quiet --locked --manifest-path "$(FROM)/xtask/Cargo.toml" --target-dir target -- update-engine "$(FROM)"
+remove: ## take a part away for good, such as WHAT=rollout; docs/upgrading.md lists them
+	cargo run --quiet --package xtask -- remove $(WHAT)
 api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
 	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
 bench: ## what the service costs against bare axum
@@ -49,20 +53,12 @@ bench-overload: ## what is answered in time when too much is asked, beside bare 
 	cargo bench --package landfall --bench overload --no-run && \
 	  taskset --cpu-list 1 cargo bench --package landfall --bench overload
 
-ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
-BINARY = --binary target/release/$(NAME)
-
-rollout: ## replace real processes under load, with production's timings
-	$(ROLLOUT) local $(BINARY) --overlay k8s/overlays/production $(ROLLOUT_ARGS)
-rollout-compare: ## the same beside what people usually write
-	$(ROLLOUT) local $(BINARY) --compare $(ROLLOUT_ARGS)
-e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
-	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
+IMAGE_ARGS = --tag $(IMAGE) --build-arg NAME=$(NAME) --build-arg SOURCE=$(SOURCE) \
+	--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' service/Cargo.toml) \
+	--build-arg REVISION=$$(git rev-parse --short=12 HEAD)
 
 image: ## build the image
-	DOCKER_BUILDKIT=1 $(DOCKER) build --tag $(IMAGE) --build-arg NAME=$(NAME) \
-	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' service/Cargo.toml) \
-	  --build-arg REVISION=$$(git rev-parse --short=12 HEAD) .
+	DOCKER_BUILDKIT=1 $(DOCKER) build $(IMAGE_ARGS) .
 image-run: ## run it on 8080 and 9090 of this machine
 	$(DOCKER) run --rm --interactive --tty --read-only --cap-drop ALL --security-opt no-new-privileges \
 	  --publish 127.0.0.1:8080:8080 --publish 127.0.0.1:9090:9090 $(IMAGE)
@@ -88,6 +84,8 @@ clean-config: ## remove ConfigMaps that no revision needs any more
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
 
+include scripts/ci.mk
+-include rollout/rollout.mk
 .PHONY: rules
 rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
 	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \

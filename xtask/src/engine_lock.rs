@@ -6,11 +6,14 @@ use crate::tree;
 
 const FILE: &str = "engine.lock";
 const HEAD: &str = "# The engine's files as `make rename` or `make update-engine` left them: docs/upgrading.md.\n# landfall ";
+const WITHOUT: &str = "# without ";
 
 /// Which engine, and the ids of its files.
 #[derive(Debug, PartialEq)]
 pub(crate) struct EngineLock {
     pub(crate) version: String,
+    /// What `make remove` took away: files, and folders with a `/` at the end.
+    pub(crate) without: Vec<String>,
     pub(crate) files: BTreeMap<String, String>,
 }
 
@@ -19,20 +22,24 @@ impl EngineLock {
     pub(crate) fn read(root: &Path) -> Option<Self> {
         let text = fs::read_to_string(root.join(FILE)).ok()?;
         let version = text.strip_prefix(HEAD)?.lines().next()?.to_owned();
+        let without = text.lines().filter_map(|line| line.strip_prefix(WITHOUT).map(str::to_owned)).collect();
         let files =
             text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
         let files = files.map(|(id, path)| (path.to_owned(), id.to_owned())).collect();
-        Some(Self { version, files })
+        Some(Self { version, without, files })
     }
 
     /// These files as they are now.
     pub(crate) fn of(root: &Path, version: String, files: &[String]) -> Self {
         let ids = files.iter().filter_map(|path| Some((path.clone(), id(root, path)?)));
-        Self { version, files: ids.collect() }
+        Self { version, without: Vec::new(), files: ids.collect() }
     }
 
     pub(crate) fn write(&self, root: &Path) -> Result<(), String> {
         let mut text = format!("{HEAD}{}\n", self.version);
+        for path in &self.without {
+            let _ = writeln!(text, "{WITHOUT}{path}");
+        }
         for (path, id) in &self.files {
             let _ = writeln!(text, "{id} {path}");
         }

@@ -1,4 +1,4 @@
-//! What `make rename`, `make update-engine` and `make api` run, in the root of the repository.
+//! What `make rename`, `make update-engine`, `make remove` and `make api` run, in the root of the repository.
 
 #[cfg(feature = "api")]
 mod api;
@@ -6,13 +6,15 @@ mod cargo_lock;
 mod engine_lock;
 mod name;
 mod places;
+mod remove;
 mod rename;
 mod tree;
 mod update;
 
 use std::{env, path::Path, process::ExitCode};
 
-const USAGE: &str = "usage: xtask rename NAME | xtask update-engine FROM | xtask api [--accept]";
+const USAGE: &str =
+    "usage: xtask rename NAME | xtask update-engine FROM | xtask remove PART… | xtask api [--accept]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["rename", name] => rename::rename(root, name),
         ["update-engine", from] if !from.is_empty() => update::update(root, Path::new(from)),
+        ["remove", ref what @ ..] if !what.is_empty() => remove::remove(root, what),
         #[cfg(feature = "api")]
         ["api"] => api::api(root, false),
         #[cfg(feature = "api")]

@@ -49,6 +49,7 @@ pub(crate) fn rename(root: &Path, to: &str) -> Result<String, String> {
         Some(old) => {
             let paths: Vec<String> = old.files.keys().cloned().collect();
             let mut new = EngineLock::of(root, old.version, &paths);
+            new.without = old.without;
             for path in edited {
                 new.files.insert(path.clone(), old.files[&path].clone());
             }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     engine_lock::{self, EngineLock},
-    rename, tree,
+    remove, rename, tree,
 };
 
 /// Takes the engine at `from`, under the service's name, and says what changed; or says why not and changes nothing.
@@ -19,15 +19,22 @@ pub(crate) fn update(root: &Path, from: &Path) -> Result<String, String> {
     }
     let name = tree::service(root)?;
     let its_name = tree::service(from)?;
-    let newer: Vec<String> = tree::files(from)?.into_iter().filter(|path| tree::is_engines(path)).collect();
+    let without = EngineLock::read(root).map(|lock| lock.without).unwrap_or_default();
+    let is_taken = |path: &String| tree::is_engines(path) && !remove::is_in(path, &without);
+    let newer: Vec<String> = tree::files(from)?.into_iter().filter(is_taken).collect();
     let old = match EngineLock::read(root) {
         Some(old) => old,
         None => unlocked(root, &newer)?,
     };
-    let new_texts = match its_name == name {
+    let mut new_texts = match its_name == name {
         true => BTreeMap::new(),
         false => rename::in_files(from, &newer, &its_name, &name),
     };
+    for path in newer.iter().filter(|_| !without.is_empty()) {
+        let text = new_texts.get(path).cloned().or_else(|| tree::text(from, path));
+        let left = text.and_then(|text| remove::without(path, &text, &without));
+        new_texts.extend(left.map(|text| (path.clone(), text)));
+    }
     refuse(root, from, &old, &newer, &new_texts)?;
 
     for path in &newer {
@@ -40,7 +47,8 @@ pub(crate) fn update(root: &Path, from: &Path) -> Result<String, String> {
     for path in old.files.keys().filter(|path| !kept.contains(path)) {
         fs::remove_file(root.join(path)).map_err(|e| format!("{path}: {e}"))?;
     }
-    let new = EngineLock::of(root, revision(from)?, &newer);
+    let mut new = EngineLock::of(root, revision(from)?, &newer);
+    new.without = without;
     let report = difference(&old, &new);
     if new.files != old.files {
         // Adds what the engine needs now, and leaves the versions that are there.

@@ -49,7 +49,7 @@ fn newer(name: &str) -> PathBuf {
     append(&root, "k8s/base/config.env", "APP_LOG_FORMAT=json");
     write(&root, "docs/added.md", &format!("`kubectl get deployment/{service}`\n"));
     append(&root, "README.md", "Theirs.");
-    fs::remove_file(root.join("docs/image.md")).unwrap();
+    fs::remove_file(root.join("docs/service.md")).unwrap();
     root
 }
 
@@ -78,7 +78,7 @@ fn a_newer_engine_is_taken_whole_and_nothing_else_changes() {
     let after = content(&ours);
     assert_eq!(
         differing(&before, &after),
-        ["docs/image.md", "engine.lock", "k8s/base/config.env", "src/lib.rs", "docs/added.md"]
+        ["docs/service.md", "engine.lock", "k8s/base/config.env", "src/lib.rs", "docs/added.md"]
     );
     assert_eq!(read(&ours, "src/lib.rs"), read(&theirs, "src/lib.rs"));
     assert_eq!(read(&ours, "docs/added.md"), format!("`kubectl get deployment/{NAME}`\n"));
@@ -93,11 +93,11 @@ fn a_newer_engine_is_taken_whole_and_nothing_else_changes() {
 fn what_was_edited_is_named_and_nothing_is_replaced() {
     let (ours, theirs) = (older("edited"), newer("newer-than-edited"));
     append(&ours, "src/server.rs", "// An edit.");
-    fs::remove_file(ours.join("docs/strategies.md")).unwrap();
+    fs::remove_file(ours.join("docs/configuration.md")).unwrap();
     write(&ours, "docs/added.md", "Ours.\n");
     let said = refusal(&ours, &theirs);
     for edited in
-        ["src/server.rs: edited here", "docs/strategies.md: edited here", "docs/added.md: yours, and"]
+        ["src/server.rs: edited here", "docs/configuration.md: edited here", "docs/added.md: yours, and"]
     {
         assert!(said.contains(edited), "{said}");
     }

@@ -5,8 +5,10 @@
     reason = "each test file uses its part, and fails where it cannot go on"
 )]
 
+pub(crate) mod markdown;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -61,6 +63,28 @@ pub(crate) fn service(root: &Path) -> String {
     name.unwrap().to_owned()
 }
 
+/// The targets of the Makefile and of what it includes.
+pub(crate) fn make_targets(root: &Path) -> BTreeSet<String> {
+    let files = ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "service/service.mk"];
+    let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
+    let heads = texts.flat_map(|text| {
+        text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect::<Vec<_>>()
+    });
+    heads.flat_map(|head| head.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// What `make remove` took away there: files, and folders with a `/` at the end.
+pub(crate) fn removed(root: &Path) -> Vec<String> {
+    let lock = fs::read_to_string(root.join("engine.lock")).unwrap_or_default();
+    lock.lines().filter_map(|line| line.strip_prefix("# without ").map(str::to_owned)).collect()
+}
+
+/// Whether a path is one of these, or in one of these folders.
+pub(crate) fn is_in(path: &str, paths: &[String]) -> bool {
+    let folder = format!("{path}/");
+    paths.iter().any(|entry| path == entry || (entry.ends_with('/') && folder.starts_with(entry)))
+}
+
 pub(crate) fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
@@ -103,12 +127,23 @@ pub(crate) fn refused(root: &Path, arguments: &[&str]) -> String {
 
 /// Runs cargo there, on what is built here already.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> String {
+    cargo_in("", root, arguments)
+}
+
+/// The directory of this name below the one that is built into here.
+pub(crate) fn target(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(name)
+}
+
+/// Runs cargo there, and builds into the directory of this name below the one that is built into here.
+pub(crate) fn cargo_in(name: &str, root: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(root)
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        .env("CARGO_TARGET_DIR", target(name))
         .output()
         .unwrap();
-    assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "cargo {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
