@@ -188,14 +188,19 @@ impl Health {
         tokio::spawn(background::run(schedule, ask, result));
     }
 
-    /// Adds the liveness check of the runtime that serves: down when nothing has run there for longer than the limit.
-    /// Call it on another runtime, from which it can be judged.
+    /// Adds the check of the runtime that serves: down when nothing has run there for longer than the limit. Such a pod
+    /// gets no traffic, and then no more time. Call it on another runtime, from which it can be judged.
     pub(crate) fn watch_runtime(&self, runtime: &runtime::Handle, lifecycle: &Lifecycle, limit: Duration) {
         let heartbeat = Heartbeat::watch(runtime, lifecycle, limit);
-        self.check(Endpoint::Livez, "runtime", Severity::Critical, move || match heartbeat.silence() {
-            silence if silence <= limit => Ok(()),
-            silence => Err(format!("no task of the main runtime has run for {:.1} s", silence.as_secs_f64())),
-        });
+        for endpoint in [Endpoint::Livez, Endpoint::Readyz] {
+            let heartbeat = heartbeat.clone();
+            self.check(endpoint, "runtime", Severity::Critical, move || match heartbeat.silence() {
+                silence if silence <= limit => Ok(()),
+                silence => {
+                    Err(format!("no task of the main runtime has run for {:.1} s", silence.as_secs_f64()))
+                }
+            });
+        }
     }
 
     /// Adds the readiness check of the service's accept loop; at its cap it is still alive.

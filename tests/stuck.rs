@@ -28,6 +28,7 @@ fn a_blocked_main_runtime_fails_livez_and_recovers() {
     let mut client = process.connect();
     client.ask("/block/4000");
     eventually("/livez fails", || process.probe("/livez") == 503);
+    assert_eq!(process.probe("/readyz"), 503, "nobody else is sent to it");
     let response = process.connect_to_admin().get("/livez");
     assert!(
         response.body.starts_with("[-]runtime failed: no task of the main runtime has run for "),
@@ -39,6 +40,7 @@ fn a_blocked_main_runtime_fails_livez_and_recovers() {
 
     assert_eq!(client.response().status, 200);
     eventually("/livez passes", || process.probe("/livez") == 200);
+    assert_eq!(process.probe("/readyz"), 200);
     assert_eq!(process.connect().get("/livez").status, 200);
 }
 
