@@ -1,8 +1,9 @@
-//! The admin port: probes, metrics and the log filter, for the cluster and its operators only.
+//! The admin port: probes, metrics, the log filter and a look inside, for the cluster and its operators only.
 //!
 //! - `GET /livez`, `/readyz`, `/startupz`: [`crate::health`]
 //! - `GET /metrics`: [`crate::metrics`]
 //! - `GET /log`, `PUT /log`: the log filter, read and changed
+//! - `GET /`, `/statusz`, `/flagz`: [`crate::status`]
 
 use axum::{
     Router,
@@ -15,19 +16,22 @@ use tracing::info;
 
 use crate::{
     error::{Problem, or_problem},
-    health::{self, Health},
+    health,
     metrics::Metrics,
+    status::{self, Status},
     telemetry::{BadFilter, LogHandle},
 };
 
 /// Everything the admin port answers.
-pub(crate) fn router(health: &Health, metrics: &Metrics, log: &LogHandle) -> Router {
+pub(crate) fn router(status: Status, log: &LogHandle) -> Router {
+    let health = health::router(&status.health);
     let others = Router::new()
-        .route("/metrics", get(scrape).with_state(metrics.clone()))
+        .route("/metrics", get(scrape).with_state(status.metrics.clone()))
         .route("/log", get(log_filter).put(set_log_filter).with_state(log.clone()))
+        .merge(status::router(status))
         .layer(tower::ServiceBuilder::new().map_response(or_problem));
     // A failing probe says why in a form of its own, which must not become a problem.
-    health::router(health).merge(others)
+    health.merge(others)
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     process::ExitCode,
@@ -26,6 +27,7 @@ use crate::{
     server::{self, Limits, Server},
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
+    status::Status,
     telemetry::{self, Logs, TracingLayer},
     waiting::Timed,
 };
@@ -46,7 +48,8 @@ impl<V: Variables> Program<V> {
 
     /// Adds layers that see every span and event, whatever the log filter is; each may have a filter of its own.
     pub fn with_tracing(mut self, layers: impl FnOnce(&V) -> Vec<TracingLayer> + 'static) -> Self {
-        self.tracing = Box::new(layers);
+        let before = self.tracing;
+        self.tracing = Box::new(|variables| before(variables).into_iter().chain(layers(variables)).collect());
         self
     }
 
@@ -158,13 +161,10 @@ where
     V: Variables,
     F: Future<Output = Result<Service, StartError>> + Send + 'static,
 {
-    let LoadedConfig { config, variables, .. } = loaded;
-    let config = Arc::new(config);
-    let metrics = Metrics::new();
+    let (app, status) = prepare(build, loaded);
+    let (config, lifecycle) = (app.config.clone(), status.lifecycle.clone());
+    let (health, metrics) = (status.health.clone(), status.metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
-    let lifecycle = Lifecycle::new(&metrics);
-    let health = Health::new(&lifecycle);
-    health.export(&metrics);
     logs.writer.export(&metrics);
     lifecycle.export_drain(&metrics, config.drain_delay.0 + config.drain_timeout.0);
 
@@ -181,19 +181,13 @@ where
 
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
-    tokio::spawn(admin_server(admin_listener, admin::router(&health, &metrics, &logs.filter)).run());
-    let runtime = MainRuntime::new()?;
+    tokio::spawn(admin_server(admin_listener, admin::router(status, &logs.filter)).run());
+    // Never dropped, which would wait for what is stuck on it: it ends with the process.
+    let runtime =
+        ManuallyDrop::new(runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?);
     process::watch_runtime(&metrics, runtime.handle());
     health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
 
-    let app = App {
-        build,
-        config: config.clone(),
-        variables: Arc::new(variables),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        drain: lifecycle.drain(),
-    };
     let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
         biased;
@@ -222,10 +216,25 @@ where
     health.watch_listener(accepting.abort_handle());
     info!("serving");
 
-    let cleanup = async { runtime.handle().spawn(service.cleanup).await.is_ok() };
-    let report = shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await;
-    report.log(&lifecycle, &connections);
-    Ok(report.exit_code())
+    let cleanup = async {
+        let cleaned_up = runtime.handle().spawn(service.cleanup).await.is_ok();
+        logs.filter.tell_left_out(true);
+        cleaned_up
+    };
+    Ok(shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await)
+}
+
+/// What a service is built from, and what the admin port shows.
+pub(crate) fn prepare<V: Variables>(build: Build, loaded: LoadedConfig<V>) -> (App<V>, Status) {
+    let metrics = Metrics::new();
+    let lifecycle = Lifecycle::new(&metrics);
+    let health = Health::new(&lifecycle);
+    health.export(&metrics);
+    let drain = lifecycle.drain();
+    let flags = (loaded.to_table(), loaded.to_json());
+    let status = Status { build, flags, lifecycle, health: health.clone(), metrics: metrics.clone() };
+    let (config, variables) = (Arc::new(loaded.config), Arc::new(loaded.variables));
+    (App { build, config, variables, health, metrics, drain }, status)
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.
@@ -284,26 +293,4 @@ fn within_descriptors(limits: Limits) -> Limits {
         );
     }
     Limits { connections: limits.connections.min(most), ..limits }
-}
-
-/// The runtime that serves. Dropping it does not wait for what is stuck on it.
-struct MainRuntime(Option<runtime::Runtime>);
-
-impl MainRuntime {
-    fn new() -> io::Result<Self> {
-        let runtime = runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?;
-        Ok(Self(Some(runtime)))
-    }
-
-    fn handle(&self) -> &runtime::Handle {
-        self.0.as_ref().expect("taken only by drop").handle()
-    }
-}
-
-impl Drop for MainRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

@@ -71,8 +71,8 @@ impl Command {
         };
         exit_code(match self {
             Self::Config(ConfigArgs { check: true, .. }) => Ok(()),
-            Self::Config(ConfigArgs { json: true, .. }) => print_json(&loaded),
-            Self::Config(_) => print_table(&loaded),
+            Self::Config(ConfigArgs { json: true, .. }) => writeln!(io::stdout(), "{:#}", loaded.to_json()),
+            Self::Config(_) => write!(io::stdout(), "{}", loaded.to_table()),
             Self::Healthcheck => healthcheck(&loaded.config),
         })
     }
@@ -92,39 +92,6 @@ fn print_markdown<V: Variables>() -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "| variable | default | meaning |\n| --- | --- | --- |")?;
     list::<V>().try_for_each(|variable| writeln!(out, "{}", variable.row()))
-}
-
-fn print_json<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
-    let rows: Vec<_> = loaded
-        .effective()
-        .map(|(variable, value, source)| {
-            serde_json::json!({
-                "name": variable.name(),
-                "value": value,
-                "source": source.to_string(),
-                "meaning": variable.meaning,
-                "expects": variable.expected(),
-                "secret": variable.secret,
-                "required": variable.required,
-            })
-        })
-        .collect();
-    writeln!(io::stdout(), "{:#}", serde_json::Value::from(rows))
-}
-
-fn print_table<V: Variables>(loaded: &LoadedConfig<V>) -> io::Result<()> {
-    let header = ["VARIABLE", "VALUE", "SOURCE", "MEANING"].map(str::to_owned);
-    let rows = loaded.effective().map(|(variable, value, source)| {
-        let value = value.unwrap_or_else(|| "-".to_owned());
-        [variable.name(), value, source.to_string(), variable.meaning.to_owned()]
-    });
-    let rows: Vec<[String; 4]> = [header].into_iter().chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let [a, b, c] = [width(0), width(1), width(2)];
-    let mut out = io::stdout().lock();
-    rows.iter().try_for_each(|[name, value, source, meaning]| {
-        writeln!(out, "{name:a$}  {value:b$}  {source:c$}  {meaning}")
-    })
 }
 
 /// Asks `/readyz` over a connection of its own: an image without a shell has no other client.

@@ -83,32 +83,17 @@ crate::variables! {
     }
 
     fn check(&self, _config: &Config, errors: &mut ConfigErrors) {
-        errors.expect(
-            self.request_timeout <= self.drain_timeout,
-            "request_timeout",
-            format_args!(
-                "at most APP_DRAIN_TIMEOUT ({}), or the drain cuts off requests that are in time",
-                self.drain_timeout
-            ),
-            self.request_timeout,
-        );
-        errors.expect(
-            self.port != self.admin_port || self.port == 0,
-            "admin_port",
-            "another port than APP_PORT",
-            self.admin_port,
-        );
+        let Self { port, admin_port, request_timeout, drain_timeout, .. } = *self;
+        let expected =
+            format!("at most APP_DRAIN_TIMEOUT ({drain_timeout}), or the drain cuts off requests that are in time");
+        errors.expect(request_timeout <= drain_timeout, "request_timeout", expected, request_timeout);
+        let differs = port != admin_port || port == 0;
+        errors.expect(differs, "admin_port", "another port than APP_PORT", admin_port);
         if let Some(grace) = self.termination_grace_period {
-            let needed = self.drain_delay.0 + self.drain_timeout.0 + self.flush_timeout.0;
-            errors.expect(
-                grace.0 >= needed,
-                "termination_grace_period",
-                format_args!(
-                    "at least {}, the sum of APP_DRAIN_DELAY, APP_DRAIN_TIMEOUT and APP_FLUSH_TIMEOUT",
-                    HumanDuration(needed)
-                ),
-                grace,
-            );
+            let needed = HumanDuration(self.drain_delay.0 + drain_timeout.0 + self.flush_timeout.0);
+            let expected =
+                format!("at least {needed}, the sum of APP_DRAIN_DELAY, APP_DRAIN_TIMEOUT and APP_FLUSH_TIMEOUT");
+            errors.expect(grace >= needed, "termination_grace_period", expected, grace);
         }
     }
 }
@@ -136,7 +121,8 @@ impl Config {
 }
 
 /// One thing that is wrong with the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: expected {expected}{}", .found.iter().map(|found| format!("; found {found}")).collect::<String>())]
 pub struct ConfigError {
     /// The variable at fault.
     pub variable: String,
@@ -144,16 +130,6 @@ pub struct ConfigError {
     pub expected: String,
     /// What was found; absent where it may be a secret.
     pub found: Option<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}", self.variable, self.expected)?;
-        match &self.found {
-            Some(found) => write!(f, "; found {found}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Everything that is wrong with the environment.
@@ -177,10 +153,6 @@ impl ConfigErrors {
 
     fn push(&mut self, variable: String, expected: String, found: Option<String>) {
         self.0.push(ConfigError { variable, expected, found });
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -17,11 +17,12 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::runtime;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-pub(crate) use self::endpoints::{public_router, router};
+pub(crate) use self::endpoints::{public_router, router, wants_json};
 use self::{
     background::LastResult,
     endpoints::{Line, Report},
@@ -215,6 +216,16 @@ impl Health {
                 gauges.with_label_values(&[check.endpoint.name(), check.name]).set(up.into());
             }
         });
+    }
+
+    /// How each check is, by endpoint and name.
+    pub(crate) fn summary(&self) -> Value {
+        let checks = self.checks();
+        let name = |check: &Check| format!("{}/{}", check.endpoint.name(), check.name);
+        checks
+            .iter()
+            .map(|check| (name(check), check.outcome().err().unwrap_or_else(|| "ok".to_owned())))
+            .collect()
     }
 
     fn report(&self, endpoint: Endpoint, wanted: impl Fn(&str) -> bool) -> Report {

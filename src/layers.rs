@@ -89,7 +89,7 @@ impl<S> Layer<S> for EngineLayer {
     fn layer(&self, inner: S) -> EngineService<S> {
         let route = Route {
             shared: self.0.clone(),
-            series: Series::default(),
+            series: self.0.metrics.series(),
             pace: Pace::default(),
             limits: OnceLock::new(),
         };
@@ -101,7 +101,7 @@ impl<S> Layer<S> for EngineLayer {
 #[derive(Debug)]
 struct Route {
     shared: Arc<Shared>,
-    series: Series,
+    series: Arc<Series>,
     pace: Pace,
     limits: OnceLock<Limits>,
 }
@@ -207,7 +207,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
         let took = now - *this.arrived;
         let Route { shared, series, .. } = &*this.guard.route;
         series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
-        this.traced.end(&mut response, took, &shared.access);
+        this.traced.end(&mut response, series.route(&this.guard.measured), took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }
@@ -289,7 +289,9 @@ impl Drop for InFlightGuard {
         if let Some(since) = self.counts_since {
             self.ended(false, since.elapsed(), Instant::now());
         }
-        let Shared { in_flight, metrics, .. } = &*self.route.shared;
+        let Route { shared, series, .. } = &*self.route;
+        let Shared { in_flight, metrics, .. } = &**shared;
+        series.end(&self.measured);
         in_flight.fetch_sub(1, Relaxed);
         metrics.active(self.measured.method()).dec();
     }

@@ -29,7 +29,7 @@
 //! - `service`: what a service gets to build itself from, and what it gives to be run
 //! - `lifecycle`, `shutdown`: the phases; signals and the sequence
 //! - `server`: accept loop, connection deadlines, draining connections
-//! - [`health`], [`metrics`], `admin`: what the cluster asks
+//! - [`health`], [`metrics`], `admin`, `status`: what the cluster and its operators ask
 //! - [`config`], `command`: environment in, a checked value out; and the command line
 //! - [`telemetry`], [`trace`]: logs; request ids and spans
 //! - `layers`, [`error`]: what wraps each request; problem+json
@@ -56,6 +56,7 @@ pub mod metrics;
 mod server;
 mod service;
 mod shutdown;
+mod status;
 pub mod telemetry;
 pub mod testing;
 pub mod trace;

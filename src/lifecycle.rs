@@ -55,7 +55,8 @@ struct Shared {
     // Twice, because a watch can be waited for and an atomic can be read without a lock.
     now: AtomicU8,
     phase: watch::Sender<Phase>,
-    draining_since: OnceLock<Instant>,
+    /// When each phase began, but for those that were left out.
+    began: [OnceLock<Instant>; Phase::ALL.len()],
     requests: Arrivals,
     connections: Arrivals,
     open: TaskTracker,
@@ -73,7 +74,7 @@ impl Lifecycle {
         let lifecycle = Self(Arc::new(Shared {
             now: AtomicU8::new(Phase::Starting as u8),
             phase: watch::Sender::new(Phase::Starting),
-            draining_since: OnceLock::new(),
+            began: [const { OnceLock::new() }; Phase::ALL.len()],
             requests: counters("lifecycle_requests_total", "Requests that arrived, by lifecycle phase."),
             connections: counters("lifecycle_connections_total", "Connections accepted, by lifecycle phase."),
             open: TaskTracker::new(),
@@ -86,6 +87,7 @@ impl Lifecycle {
             "phase",
             &Phase::ALL.map(Phase::name),
         );
+        lifecycle.enter(Phase::Starting);
         let watched = lifecycle.clone();
         metrics.on_scrape(move || {
             for (gauge, phase) in phases.iter().zip(Phase::ALL) {
@@ -119,11 +121,19 @@ impl Lifecycle {
         Phase::ALL[usize::from(self.0.now.load(Ordering::Acquire))]
     }
 
+    /// The phase now, how long it has lasted, and how long the process has.
+    pub(crate) fn ages(&self) -> (Phase, Duration, Duration) {
+        let phase = self.phase();
+        let age = |phase: Phase| self.0.began[phase as usize].get().map_or(Duration::ZERO, Instant::elapsed);
+        (phase, age(phase), age(Phase::Starting))
+    }
+
     /// Moves on to a later phase; an earlier one is not returned to.
     pub fn enter(&self, phase: Phase) {
         if phase >= Phase::Draining {
-            self.0.draining_since.get_or_init(Instant::now);
+            self.0.began[Phase::Draining as usize].get_or_init(Instant::now);
         }
+        self.0.began[phase as usize].get_or_init(Instant::now);
         self.0.now.fetch_max(phase as u8, Ordering::AcqRel);
         self.0.phase.send_if_modified(|now| std::mem::replace(now, phase.max(*now)) < phase);
     }
@@ -161,7 +171,7 @@ impl Lifecycle {
         let phase = self.phase();
         arrivals.by_phase[phase as usize].inc();
         if phase >= Phase::Draining
-            && let Some(since) = self.0.draining_since.get()
+            && let Some(since) = self.0.began[Phase::Draining as usize].get()
         {
             arrivals.last.store(millis(since.elapsed()), Ordering::Relaxed);
         }
@@ -177,19 +187,9 @@ impl Lifecycle {
         &self.0.connections
     }
 
-    /// The tokens of [`Lifecycle::connection`].
-    pub(crate) fn open(&self) -> &TaskTracker {
-        &self.0.open
-    }
-
-    /// What [`Drain::spawn`] runs.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.0.tasks
-    }
-
-    /// What [`Drain::spawn_worker`] runs.
-    pub(crate) fn workers(&self) -> &TaskTracker {
-        &self.0.workers
+    /// What the drain waits for: connections, tasks and workers.
+    pub(crate) fn waited_for(&self) -> [&TaskTracker; 3] {
+        [&self.0.open, &self.0.tasks, &self.0.workers]
     }
 }
 

@@ -103,7 +103,9 @@ impl Metrics {
 
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
-        for refresh in self.0.on_scrape.lock().expect("every panic is caught").iter() {
+        // Held until all is gathered: what another scrape begins anew would be missing here.
+        let refreshes = self.0.on_scrape.lock().expect("every panic is caught");
+        for refresh in refreshes.iter() {
             // The log has it.
             let _ = catch_unwind(AssertUnwindSafe(refresh));
         }

@@ -84,9 +84,13 @@ impl Service {
         self
     }
 
-    /// Runs this after the drain, for at most the flush timeout: the place to close pools.
+    /// Runs this after the drain, for at most the flush timeout and at the same time as what was given before: the
+    /// place to close pools and to send what exporters hold.
     pub fn with_cleanup(mut self, cleanup: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.cleanup = Box::pin(cleanup);
+        let others = self.cleanup;
+        self.cleanup = Box::pin(async {
+            tokio::join!(others, cleanup);
+        });
         self
     }
 }

@@ -75,44 +75,13 @@ impl Signals {
     }
 }
 
-/// What starts the drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    Signal(ShutdownSignal),
-    /// The accept loop has ended by itself, by a panic: no new client is served any more.
-    AcceptLoop,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signal(signal) => signal.fmt(f),
-            Self::AcceptLoop => f.write_str("none: the accept loop has ended"),
-        }
-    }
-}
-
 /// The part of the flush timeout that is the log's own; the rest is for workers and clean-up.
 pub(crate) fn log_flush_limit(flush_timeout: Duration) -> Duration {
     Duration::from_secs(1).min(flush_timeout / 4)
 }
 
-/// How the shutdown went: the last line of the log.
-#[derive(Debug, Clone)]
-pub(crate) struct Report {
-    cause: Cause,
-    delay: Duration,
-    closing: Duration,
-    flush: Duration,
-    connections_aborted: u64,
-    tasks_aborted: usize,
-    workers_aborted: usize,
-    forced: bool,
-    cleaned_up: bool,
-}
-
 /// Waits for the first signal, or for the end of the accept loop, and takes the process from there to the point where
-/// nothing is served any more and `cleanup` has run.
+/// nothing is served any more and `cleanup` has run. The exit code is 0 after a clean drain, 1 when anything was aborted.
 pub(crate) async fn drain(
     lifecycle: &Lifecycle,
     signals: &mut Signals,
@@ -120,23 +89,24 @@ pub(crate) async fn drain(
     config: &Config,
     connections: &Connections,
     cleanup: impl Future<Output = bool>,
-) -> Report {
-    let (open, tasks, workers) = (lifecycle.open(), lifecycle.tasks(), lifecycle.workers());
+) -> ExitCode {
+    let [open, tasks, workers] = lifecycle.waited_for();
 
     let cause = tokio::select! {
         biased;
-        signal = signals.next() => Cause::Signal(signal),
-        _ = accepting => Cause::AcceptLoop,
+        signal = signals.next() => Some(signal),
+        // By a panic: no new client is served any more, but those on kept connections are.
+        _ = accepting => None,
     };
+    let signal = cause.map_or("none: the accept loop has ended".to_owned(), |signal| signal.to_string());
     let begun = Instant::now();
     let delay = match cause {
-        Cause::Signal(ShutdownSignal::Interrupt) => Duration::ZERO,
-        // Clients on kept connections are still served.
-        Cause::Signal(ShutdownSignal::Terminate) | Cause::AcceptLoop => config.drain_delay.0,
+        Some(ShutdownSignal::Interrupt) => Duration::ZERO,
+        Some(ShutdownSignal::Terminate) | None => config.drain_delay.0,
     };
     lifecycle.enter(Phase::Draining);
     info!(
-        signal = %cause,
+        signal,
         delay_ms = millis(delay),
         connections = connections.open(),
         tasks = tasks.len(),
@@ -183,51 +153,26 @@ pub(crate) async fn drain(
     let workers_aborted = workers.len();
     let until_log = flush_timeout - log_flush_limit(flush_timeout);
     let cleaned_up = timeout(remaining(until_log), cleanup).await.unwrap_or(false);
-    Report {
-        cause,
-        delay: closing - begun,
-        closing: stopped - closing,
-        flush: stopped.elapsed(),
+    let aborted = connections_aborted > 0 || tasks_aborted > 0 || workers_aborted > 0;
+    let clean = !aborted && cleaned_up && !forced && cause.is_some();
+    info!(
+        clean,
+        signal,
+        delay_ms = millis(closing - begun),
+        closing_ms = millis(stopped - closing),
+        flush_ms = millis(stopped.elapsed()),
+        requests_while_draining = lifecycle.requests().during(Phase::Draining),
+        requests_while_closing = lifecycle.requests().during(Phase::Closing),
+        connections_while_draining = lifecycle.connections().during(Phase::Draining),
+        connections_while_closing = lifecycle.connections().during(Phase::Closing),
+        last_request_ms = lifecycle.requests().last_ms(),
+        last_connection_ms = lifecycle.connections().last_ms(),
+        connections_idle_at_deadline = connections.closed(CloseReason::IdleAtDeadline),
         connections_aborted,
         tasks_aborted,
         workers_aborted,
-        forced,
         cleaned_up,
-    }
-}
-
-impl Report {
-    /// Whether everything that was there got its end.
-    pub(crate) fn is_clean(&self) -> bool {
-        let aborted = self.connections_aborted > 0 || self.tasks_aborted > 0 || self.workers_aborted > 0;
-        !aborted && self.cleaned_up && !self.forced && self.cause != Cause::AcceptLoop
-    }
-
-    /// 0 after a clean drain, 1 when anything was aborted.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        if self.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-
-    /// Writes the report as one line.
-    pub(crate) fn log(&self, lifecycle: &Lifecycle, connections: &Connections) {
-        info!(
-            clean = self.is_clean(),
-            signal = %self.cause,
-            delay_ms = millis(self.delay),
-            closing_ms = millis(self.closing),
-            flush_ms = millis(self.flush),
-            requests_while_draining = lifecycle.requests().during(Phase::Draining),
-            requests_while_closing = lifecycle.requests().during(Phase::Closing),
-            connections_while_draining = lifecycle.connections().during(Phase::Draining),
-            connections_while_closing = lifecycle.connections().during(Phase::Closing),
-            last_request_ms = lifecycle.requests().last_ms(),
-            last_connection_ms = lifecycle.connections().last_ms(),
-            connections_idle_at_deadline = connections.closed(CloseReason::IdleAtDeadline),
-            connections_aborted = self.connections_aborted,
-            tasks_aborted = self.tasks_aborted,
-            workers_aborted = self.workers_aborted,
-            cleaned_up = self.cleaned_up,
-            "stopped"
-        );
-    }
+        "stopped"
+    );
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

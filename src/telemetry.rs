@@ -1,6 +1,7 @@
 //! Logs: JSON, or pretty on a terminal, behind a filter that can be changed at run time.
 
 mod filter;
+mod flood;
 mod format;
 mod queue;
 mod writer;
@@ -47,14 +48,15 @@ pub(crate) struct Logs {
 /// call in one process changes nothing.
 pub(crate) fn init(filter: &LogFilter, format: LogFormat, mut layers: Vec<TracingLayer>) -> io::Result<Logs> {
     let handle = LogHandle::new(filter.clone());
-    let writer = LogWriter::start()?;
+    let floods = handle.clone();
+    let writer = LogWriter::start(move || floods.tell_left_out(false))?;
     let terminal = stdout().is_terminal();
     let pretty = match format {
         LogFormat::Auto => terminal,
         LogFormat::Json => false,
         LogFormat::Pretty => true,
     };
-    let lines = tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(writer.clone());
+    let lines = tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(writer.0.clone());
     let lines: TracingLayer = if pretty {
         Box::new(lines)
     } else {

@@ -1,7 +1,5 @@
 //! For tests: a service without sockets and signals, whose routers are asked with `oneshot`; and its docs.
 
-use std::sync::Arc;
-
 use axum::Router;
 
 use crate::{
@@ -9,7 +7,6 @@ use crate::{
     config::{LoadedConfig, Variable, Variables},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    metrics::Metrics,
     service::{App, Service, StartError},
     telemetry::LogHandle,
 };
@@ -44,26 +41,15 @@ where
     F: Future<Output = Result<Service, StartError>>,
 {
     let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
-    let LoadedConfig { config, variables, .. } = LoadedConfig::from_vars(vars)?;
-    let metrics = Metrics::new();
-    let lifecycle = Lifecycle::new(&metrics);
-    let health = Health::new(&lifecycle);
-    health.export(&metrics);
-    let log = LogHandle::new(config.log.clone());
-    let app = App {
-        build: Build { name: "test", version: "0.0.0", revision: "unknown" },
-        config: Arc::new(config),
-        variables: Arc::new(variables),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        drain: lifecycle.drain(),
-    };
-    let config = app.config.clone();
+    let build = Build { name: "test", version: "0.0.0", revision: "unknown" };
+    let (app, status) = app::prepare(build, LoadedConfig::from_vars(vars)?);
+    let (config, health, metrics) = (app.config.clone(), app.health.clone(), app.metrics.clone());
+    let (lifecycle, log) = (status.lifecycle.clone(), LogHandle::new(config.log.clone()));
     let service = start(app).await?;
     let router =
         app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, 1).await?;
     lifecycle.enter(Phase::Serving);
-    let admin = admin::router(&health, &metrics, &log);
+    let admin = admin::router(status, &log);
     Ok(Started { router, admin, health, lifecycle })
 }
 

@@ -1,13 +1,13 @@
 //! A request id and a W3C trace id for every request, its span, and its access line.
 
-use std::{cell::Cell, fmt, time::Duration};
+use std::{cell::RefCell, fmt, time::Duration};
 
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use tracing::{Span, error_span, span};
+use tracing::{Span, error, error_span, info, span, trace};
 
 use crate::telemetry::AccessLog;
 
@@ -17,17 +17,42 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Header of the trace context, in requests that come in and in those that go out.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Header of what tracing systems hand on beside it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 const LONGEST_REQUEST_ID: usize = 128;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 thread_local! {
-    static CURRENT: Cell<Option<TraceContext>> = const { Cell::new(None) };
+    static CURRENT: RefCell<Option<Active>> = const { RefCell::new(None) };
+}
+
+/// The context of a request, and the caller's `tracestate`.
+#[derive(Debug, Clone)]
+struct Active {
+    context: TraceContext,
+    state: Option<HeaderValue>,
 }
 
 /// The trace of the request that is being worked on, `None` outside of one. A task that a handler spawns is outside:
 /// take it along.
 pub fn current() -> Option<TraceContext> {
-    CURRENT.get()
+    CURRENT.with_borrow(|current| current.as_ref().map(|active| active.context))
+}
+
+/// The `tracestate` header for a call that this request makes: the caller's, `None` when it sent none.
+pub fn tracestate() -> Option<HeaderValue> {
+    CURRENT.with_borrow(|current| current.as_ref()?.state.clone())
+}
+
+/// Says whether the current request's trace is recorded, which its outgoing calls hand on. For the tracing layer that
+/// records it, when the request's span is new.
+pub fn set_sampled(sampled: bool) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(Active { context, .. }) = current {
+            context.flags = context.flags & !1 | u8::from(sampled);
+        }
+    });
 }
 
 /// The position of a request in a trace, see <https://www.w3.org/TR/trace-context/>. Log lines, problems, exported spans
@@ -66,29 +91,24 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// Trace id, parent and flags of a `traceparent` header.
+/// Trace id, parent and flags of a `traceparent` header; of a version to come, what this one knows.
 fn parse(header: &HeaderValue) -> Option<(u128, u64, u8)> {
-    let text = header.to_str().ok()?;
-    let hex = |from: usize, to: usize| {
-        let digits = text.get(from..to)?;
+    let mut parts = header.to_str().ok()?.split('-');
+    let mut hex = |length| {
+        let digits = parts.next().filter(|digits| digits.len() == length)?;
         let lower = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
         digits.bytes().all(lower).then(|| u128::from_str_radix(digits, 16).ok())?
     };
-    let dashes = [2, 35, 52].iter().all(|&at| text.as_bytes().get(at) == Some(&b'-'));
-    let version = hex(0, 2)?;
-    let ends_well = text.len() == 55 || (version > 0 && text.as_bytes().get(55) == Some(&b'-'));
-    let (id, parent, flags) = (hex(3, 35)?, hex(36, 52)?, hex(53, 55)?);
-    (dashes && ends_well && version != 0xff && id != 0 && parent != 0).then_some((
-        id,
-        parent as u64,
-        flags as u8,
-    ))
+    let (version, id, parent, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let ends_well = version > 0 || parts.next().is_none();
+    let is_valid = ends_well && version != 0xff && id != 0 && parent != 0;
+    is_valid.then_some((id, parent as u64, flags as u8))
 }
 
 /// The span of a request, and what it takes to end it.
 #[derive(Debug)]
 pub(crate) struct Traced {
-    context: TraceContext,
+    active: Active,
     span: Span,
     request_id: HeaderValue,
 }
@@ -96,10 +116,12 @@ pub(crate) struct Traced {
 impl Traced {
     /// Finds or makes the ids of a request, and opens its span.
     pub(crate) fn begin(request: &Request) -> Self {
-        let context = TraceContext::of(request.headers());
-        let request_id = request_id(request.headers());
+        let headers = request.headers();
+        let context = TraceContext::of(headers);
+        let state = headers.get(TRACESTATE).filter(|_| context.parent_id != 0).cloned();
+        let request_id = request_id(headers);
         // Current already now, so that a tracing layer of the service's finds it when the span is new.
-        let _current = Current::set(context);
+        let _current = Entered::new(Active { context, state }, None);
         // At error level, so that the ids stand on every line that the filter lets through.
         let span = error_span!(
             "request",
@@ -109,31 +131,30 @@ impl Traced {
             method = request.method().as_str(),
             path = request.uri().path(),
         );
-        Self { context, span, request_id }
+        let active = CURRENT.with_borrow(Clone::clone).expect("it has just been set");
+        Self { active, span, request_id }
     }
 
     /// Makes what is logged part of the request's span, and its context the current one, until the guard is dropped.
     pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered { _current: Current::set(self.context), _span: self.span.enter() }
+        Entered::new(self.active.clone(), Some(self.span.enter()))
     }
 
-    /// Puts the request id on the response, and writes the access line if there is to be one.
-    pub(crate) fn end(&self, response: &mut Response, took: Duration, access: &Access) {
+    /// Puts the request id on the response, and writes the access line; at trace level, which tracing layers see, if
+    /// there is to be none.
+    pub(crate) fn end(&self, response: &mut Response, route: &str, took: Duration, access: &Access) {
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
-        let status = response.status();
+        let failed = response.status().is_server_error();
         let worth_a_line = match access.log {
             AccessLog::All => true,
-            AccessLog::Errors => status.is_server_error() || took > access.slow,
+            AccessLog::Errors => failed || took > access.slow,
             AccessLog::Off => false,
         };
-        if !worth_a_line {
-            return;
-        }
-        let duration_ms = took.as_secs_f64() * 1e3;
-        if status.is_server_error() {
-            tracing::error!(status = status.as_u16(), duration_ms, "responded");
-        } else {
-            tracing::info!(status = status.as_u16(), duration_ms, "responded");
+        let (status, duration_ms) = (response.status().as_u16(), took.as_secs_f64() * 1e3);
+        match (worth_a_line, failed) {
+            (true, true) => error!(status, route, duration_ms, "responded"),
+            (true, false) => info!(status, route, duration_ms, "responded"),
+            (false, _) => trace!(status, route, duration_ms, "responded"),
         }
     }
 }
@@ -148,26 +169,21 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// The request whose handler runs.
+/// The request whose handler runs: its context is the current one of this thread until this is dropped.
 pub(crate) struct Entered<'a> {
-    _current: Current,
-    _span: span::Entered<'a>,
+    before: Option<Active>,
+    _span: Option<span::Entered<'a>>,
 }
 
-/// Makes a context the current one of this thread, until it is dropped.
-struct Current {
-    before: Option<TraceContext>,
-}
-
-impl Current {
-    fn set(context: TraceContext) -> Self {
-        Self { before: CURRENT.replace(Some(context)) }
+impl<'a> Entered<'a> {
+    fn new(active: Active, span: Option<span::Entered<'a>>) -> Self {
+        Self { before: CURRENT.replace(Some(active)), _span: span }
     }
 }
 
-impl Drop for Current {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        CURRENT.set(self.before);
+        CURRENT.replace(self.before.take());
     }
 }
 

@@ -10,5 +10,10 @@ use landfall::{Program, Signals};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;
-    Ok(Program::new(landfall::build!()).run(signals, routes::start).await)
+    let build = landfall::build!();
+    let program = Program::new(build);
+    #[cfg(feature = "otlp")]
+    return landfall_otlp::run(program, build, signals, routes::start).await;
+    #[cfg(not(feature = "otlp"))]
+    Ok(program.run(signals, routes::start).await)
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, net::IpAddr};
 
+use serde_json::{Value, json};
+
 use super::{Config, ConfigErrors, PREFIX, Variable, Variables, file, variable::shown};
 
 /// Where a value came from.
@@ -64,7 +66,7 @@ impl<V: Variables> LoadedConfig<V> {
             variables.check(&config, &mut errors);
         }
         match variables {
-            Some(variables) if errors.is_empty() => Ok(Self { config, variables, sources, service_links }),
+            Some(variables) if errors.0.is_empty() => Ok(Self { config, variables, sources, service_links }),
             _ => Err(errors),
         }
     }
@@ -82,6 +84,40 @@ impl<V: Variables> LoadedConfig<V> {
             let source = self.sources.get(variable.field).cloned().unwrap_or(Source::Default);
             (*variable, value, source)
         })
+    }
+}
+
+impl<V: Variables> LoadedConfig<V> {
+    /// What is in force, for programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let row = |(variable, value, source): (Variable, Option<String>, Source)| {
+            json!({
+                "name": variable.name(),
+                "value": value,
+                "source": source.to_string(),
+                "meaning": variable.meaning,
+                "expects": variable.expected(),
+                "secret": variable.secret,
+                "required": variable.required,
+            })
+        };
+        self.effective().map(row).collect()
+    }
+
+    /// What is in force, for people.
+    pub(crate) fn to_table(&self) -> String {
+        let header = ["VARIABLE", "VALUE", "SOURCE", "MEANING"].map(str::to_owned);
+        let rows = self.effective().map(|(variable, value, source)| {
+            let value = value.unwrap_or_else(|| "-".to_owned());
+            [variable.name(), value, source.to_string(), variable.meaning.to_owned()]
+        });
+        let rows: Vec<[String; 4]> = [header].into_iter().chain(rows).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let [a, b, c] = [width(0), width(1), width(2)];
+        let line = |[name, value, source, meaning]: &[String; 4]| {
+            format!("{name:a$}  {value:b$}  {source:c$}  {meaning}\n")
+        };
+        rows.iter().map(line).collect()
     }
 }
 
@@ -201,8 +237,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
     match words.as_slice() {
         [.., "SERVICE", "HOST"] => value.parse::<IpAddr>().is_ok(),
         [.., "SERVICE", "PORT"] => is_port(value),
-        [.., "PORT", port, protocol] if is_port(port) && PROTOCOLS.contains(protocol) => true,
-        [.., "PORT", port, protocol, "PROTO" | "PORT" | "ADDR"]
+        [.., "PORT", port, protocol] | [.., "PORT", port, protocol, "PROTO" | "PORT" | "ADDR"]
             if is_port(port) && PROTOCOLS.contains(protocol) =>
         {
             true
@@ -257,7 +292,7 @@ mod tests {
                     prop_assert!(!shown.contains("hunter2hunter2") || is_no_secret(&vars));
                 }
                 Err(errors) => {
-                    prop_assert!(!errors.is_empty());
+                    prop_assert!(!errors.0.is_empty());
                     prop_assert!(!errors.to_string().contains("hunter2hunter2") || is_no_secret(&vars));
                 }
             }

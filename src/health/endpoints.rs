@@ -24,26 +24,22 @@ pub(super) struct Report {
 #[derive(Serialize)]
 pub(super) struct Line {
     name: &'static str,
-    status: Status,
+    status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Ok,
-    Degraded,
-    Failed,
-}
+const OK: &str = "ok";
+const DEGRADED: &str = "degraded";
+const FAILED: &str = "failed";
 
 impl Line {
     pub(super) fn of(check: &Check) -> Self {
         let reason = check.outcome().err();
         let status = match (&reason, check.severity) {
-            (None, _) => Status::Ok,
-            (Some(_), Severity::Degraded) => Status::Degraded,
-            (Some(_), Severity::Critical) => Status::Failed,
+            (None, _) => OK,
+            (Some(_), Severity::Degraded) => DEGRADED,
+            (Some(_), Severity::Critical) => FAILED,
         };
         Self { name: check.name, status, reason }
     }
@@ -51,18 +47,19 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mark, word) = match self.status {
-            Status::Ok => return write!(f, "[+]{} ok", self.name),
-            Status::Degraded => ("[~]", "degraded"),
-            Status::Failed => ("[-]", "failed"),
-        };
-        write!(f, "{mark}{} {word}: {}", self.name, self.reason.as_deref().unwrap_or("reason withheld"))
+        let Self { name, status, reason } = self;
+        let reason = reason.as_deref().unwrap_or("reason withheld");
+        match *status {
+            OK => write!(f, "[+]{name} ok"),
+            DEGRADED => write!(f, "[~]{name} degraded: {reason}"),
+            _ => write!(f, "[-]{name} {status}: {reason}"),
+        }
     }
 }
 
 impl Report {
     fn passes(&self) -> bool {
-        self.lines.iter().all(|line| line.status != Status::Failed)
+        self.lines.iter().all(|line| line.status != FAILED)
     }
 
     fn withhold_reasons(mut self) -> Self {
@@ -76,7 +73,7 @@ impl Report {
         let status = if self.passes() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let uncached = [(header::CACHE_CONTROL, "no-store")];
         if json {
-            let word = if self.passes() { Status::Ok } else { Status::Failed };
+            let word = if self.passes() { OK } else { FAILED };
             let body = serde_json::json!({ "status": word, "checks": self.lines });
             return (status, uncached, axum::Json(body)).into_response();
         }
@@ -91,7 +88,8 @@ impl Report {
     }
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+/// Whether JSON is asked for.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     accept.contains("application/json")
 }

@@ -14,28 +14,19 @@ use crate::lifecycle::Lifecycle;
 pub(super) struct Heartbeat {
     runtime: runtime::RuntimeMetrics,
     lifecycle: Lifecycle,
-    last: Mutex<Beat>,
+    /// What was seen, and since when it is the same.
+    last: Mutex<(Progress, Instant)>,
 }
 
-struct Beat {
-    seen: Progress,
-    at: Instant,
-}
-
-/// How much has been done so far.
-#[derive(PartialEq, Eq)]
-struct Progress {
-    busy: Duration,
-    parks: u64,
-    requests: u64,
-}
+/// How much has been done so far: time that workers were busy, times that they had nothing to do, requests.
+type Progress = (Duration, u64, u64);
 
 impl Heartbeat {
     /// Starts to look, on the runtime that this is called on, at the one that serves.
     pub(super) fn watch(runtime: &runtime::Handle, lifecycle: &Lifecycle, limit: Duration) -> Arc<Self> {
         let metrics = runtime.metrics();
         let seen = progress(&metrics, lifecycle);
-        let last = Mutex::new(Beat { seen, at: Instant::now() });
+        let last = Mutex::new((seen, Instant::now()));
         let heartbeat = Arc::new(Self { runtime: metrics, lifecycle: lifecycle.clone(), last });
         let (watched, runtime) = (heartbeat.clone(), runtime.clone());
         tokio::spawn(async move {
@@ -58,18 +49,16 @@ impl Heartbeat {
     pub(super) fn silence(&self) -> Duration {
         let seen = progress(&self.runtime, &self.lifecycle);
         let mut last = self.last.lock().expect("nothing panics while it holds this");
-        if seen != last.seen {
-            *last = Beat { seen, at: Instant::now() };
+        if seen != last.0 {
+            *last = (seen, Instant::now());
         }
-        last.at.elapsed()
+        last.1.elapsed()
     }
 }
 
 fn progress(runtime: &runtime::RuntimeMetrics, lifecycle: &Lifecycle) -> Progress {
     let workers = || 0..runtime.num_workers();
-    Progress {
-        busy: workers().map(|worker| runtime.worker_total_busy_duration(worker)).sum(),
-        parks: workers().map(|worker| runtime.worker_park_count(worker)).sum(),
-        requests: lifecycle.requests().total(),
-    }
+    let busy = workers().map(|worker| runtime.worker_total_busy_duration(worker)).sum();
+    let parks = workers().map(|worker| runtime.worker_park_count(worker)).sum();
+    (busy, parks, lifecycle.requests().total())
 }

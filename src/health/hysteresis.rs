@@ -7,37 +7,31 @@ use super::{Outcome, Schedule};
 pub(super) struct Hysteresis {
     rise: u32,
     fall: u32,
-    down_because: Option<String>,
-    successes: u32,
-    failures: u32,
+    outcome: Outcome,
+    /// Results in a row that say otherwise.
+    against: u32,
 }
 
 impl Hysteresis {
     pub(super) fn new(schedule: &Schedule) -> Self {
-        let down_because = Some("not checked yet".to_owned());
-        Self { rise: schedule.rise, fall: schedule.fall, down_because, successes: 0, failures: 0 }
+        let outcome = Err("not checked yet".to_owned());
+        Self { rise: schedule.rise, fall: schedule.fall, outcome, against: 0 }
     }
 
     pub(super) fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Ok(()) => {
-                self.successes += 1;
-                self.failures = 0;
-                if self.successes >= self.rise {
-                    self.down_because = None;
-                }
-            }
-            Err(reason) => {
-                self.failures += 1;
-                self.successes = 0;
-                if self.failures >= self.fall || self.down_because.is_some() {
-                    self.down_because = Some(reason);
-                }
-            }
+        let needed = match (self.outcome.is_ok(), outcome.is_ok()) {
+            (false, true) => self.rise,
+            (true, false) => self.fall,
+            // The same, for a reason that may be another.
+            _ => 0,
+        };
+        self.against = if needed == 0 { 0 } else { self.against + 1 };
+        if self.against >= needed {
+            (self.outcome, self.against) = (outcome, 0);
         }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        self.down_because.clone().map_or(Ok(()), Err)
+        self.outcome.clone()
     }
 }

@@ -2,7 +2,13 @@
 //!
 //! Names follow <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/> in Prometheus form.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Router,
@@ -12,7 +18,7 @@ use axum::{
     routing::any,
 };
 use futures_util::FutureExt;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 use tower::ServiceExt;
 
 use super::Metrics;
@@ -43,7 +49,7 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 
 /// The scheme of all requests: TLS ends in front of the pod.
-const SCHEME: (&str, &str) = ("url_scheme", "http");
+const SCHEME: &str = "http";
 
 /// The route of requests that no route matched.
 const UNMATCHED: &str = "unmatched";
@@ -53,6 +59,7 @@ const UNMATCHED: &str = "unmatched";
 pub(crate) struct RequestMetrics {
     durations: HistogramVec,
     active: Vec<IntGauge>,
+    routes: Arc<Mutex<Vec<Arc<Series>>>>,
     shed: Vec<IntCounter>,
     waits: Histogram,
     limits: IntGaugeVec,
@@ -64,30 +71,47 @@ pub(crate) struct RequestMetrics {
 
 impl RequestMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        let active = metrics.add(IntGaugeVec::new(
-            Opts::new(
-                "http_server_active_requests",
-                "Requests whose response has not begun; one whose body is still sent is not counted any more.",
-            )
-            .const_label(SCHEME.0, SCHEME.1),
-            &["http_request_method"],
-        ));
+        let active = metrics.gauge_vec(
+            "http_server_active_requests",
+            "Requests whose response has not begun; one whose body is still sent is not counted any more.",
+            &["http_request_method", "url_scheme"],
+        );
+        let by_route = |name, help| metrics.gauge_vec(name, help, &["http_route"]);
+        let in_flight =
+            by_route("http_server_route_active_requests", "Requests whose response has not begun, by route.");
+        let oldest = by_route(
+            "http_server_route_oldest_request_seconds",
+            "Age of the oldest; 512 s begin at 0 again.",
+        );
+        let routes = Arc::new(Mutex::new(Vec::<Arc<Series>>::new()));
+        let watched = routes.clone();
+        metrics.on_scrape(move || {
+            in_flight.reset();
+            oldest.reset();
+            // Each method of a route has one of its own.
+            for series in watched.lock().expect("nothing panics while it holds this").iter() {
+                let Some(route) = series.name.get() else { continue };
+                let (count, age) = series.in_flight();
+                in_flight.with_label_values(&[route]).add(count);
+                let oldest = oldest.with_label_values(&[route]);
+                oldest.set(oldest.get().max(age));
+            }
+        });
         Self {
-            durations: metrics.add(HistogramVec::new(
-                HistogramOpts::new(
-                    "http_server_request_duration_seconds",
-                    "Time from the head of a request to the head of its response.",
-                )
-                .const_label(SCHEME.0, SCHEME.1)
-                .buckets(BUCKETS.to_vec()),
+            routes,
+            durations: metrics.histogram_vec(
+                "http_server_request_duration_seconds",
+                "Time from the head of a request to the head of its response.",
+                &BUCKETS,
                 &[
                     "http_request_method",
                     "http_route",
                     "http_response_status_code",
                     "network_protocol_version",
+                    "url_scheme",
                 ],
-            )),
-            active: METHODS.map(|method| active.with_label_values(&[method])).to_vec(),
+            ),
+            active: METHODS.map(|method| active.with_label_values(&[method, SCHEME])).to_vec(),
             shed: metrics.counters(
                 "http_server_requests_shed_total",
                 "Requests answered 503 because they waited too long, their route did not keep pace, or too many were in flight.",
@@ -111,6 +135,13 @@ impl RequestMetrics {
             panics: metrics
                 .counter("http_server_panics_total", "Requests answered 500 because their handler panicked."),
         }
+    }
+
+    /// What is kept of one route.
+    pub(crate) fn series(&self) -> Arc<Series> {
+        let series = Arc::new(Series::new());
+        self.routes.lock().expect("nothing panics while it holds this").push(series.clone());
+        series
     }
 
     /// Counts a request that is shed.
@@ -145,6 +176,8 @@ pub(crate) struct Measured {
     method: MethodLabel,
     version: Version,
     route: Option<MatchedPath>,
+    /// The place of the second that it began in.
+    second: usize,
 }
 
 /// The place of a method among [`METHODS`].
@@ -156,10 +189,11 @@ impl Measured {
         let method = METHODS.iter().position(|known| *known == request.method().as_str());
         let method = MethodLabel(method.unwrap_or(METHODS.len() - 1));
         let route = request.extensions().get::<MatchedPath>().cloned();
-        if route.is_none() {
-            series.unmatched.get_or_init(|| nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()));
-        }
-        Self { method, version: request.version(), route }
+        series.name.get_or_init(|| match &route {
+            Some(route) => route.as_str().to_owned(),
+            None => nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()),
+        });
+        Self { method, version: request.version(), route, second: series.begin() }
     }
 
     pub(crate) fn method(&self) -> MethodLabel {
@@ -192,11 +226,14 @@ fn version_label(version: Version) -> &'static str {
 
 /// The histograms that one route has used, found again without a lock: axum wraps each route on its own, so
 /// that a handful of slots hold all of its methods, versions and statuses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Series {
     slots: [OnceLock<Slot>; 16],
-    /// What stands for the route where none matched.
-    unmatched: OnceLock<String>,
+    /// The route, or what stands for it where none matched.
+    name: OnceLock<String>,
+    /// Requests without a response, by the second that they began in: their ages, for two atomic additions each.
+    begun: [AtomicU32; 512],
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -209,6 +246,38 @@ struct Slot {
 }
 
 impl Series {
+    fn new() -> Self {
+        let (slots, begun) = ([const { OnceLock::new() }; _], [const { AtomicU32::new(0) }; _]);
+        Self { slots, name: OnceLock::new(), begun, since: Instant::now() }
+    }
+
+    fn begin(&self) -> usize {
+        let second = self.since.elapsed().as_secs() as usize % self.begun.len();
+        self.begun[second].fetch_add(1, Relaxed);
+        second
+    }
+
+    /// A request has its response, or needs none any more.
+    pub(crate) fn end(&self, request: &Measured) {
+        self.begun[request.second].fetch_sub(1, Relaxed);
+    }
+
+    /// How many requests have no response yet, and the age of the oldest.
+    fn in_flight(&self) -> (i64, i64) {
+        let (now, all) = (self.since.elapsed().as_secs() as usize, self.begun.len());
+        let of_age = |age: usize| i64::from(self.begun[(now + all - age) % all].load(Relaxed));
+        let oldest = (0..all).rfind(|age| of_age(*age) > 0).unwrap_or(0);
+        ((0..=oldest).map(of_age).sum(), oldest as i64)
+    }
+
+    /// The route of a request, as metrics and logs write it.
+    pub(crate) fn route<'a>(&'a self, request: &'a Measured) -> &'a str {
+        match &request.route {
+            Some(route) => route.as_str(),
+            None => self.name.get().map_or(UNMATCHED, String::as_str),
+        }
+    }
+
     pub(crate) fn observe(
         &self,
         metrics: &RequestMetrics,
@@ -217,13 +286,10 @@ impl Series {
         took: Duration,
     ) {
         let &Measured { method, version, .. } = request;
-        let route = match &request.route {
-            Some(route) => route.as_str(),
-            None => self.unmatched.get().map_or(UNMATCHED, String::as_str),
-        };
+        let route = self.route(request);
         let histogram = || {
-            let method = METHODS[method.0];
-            metrics.durations.with_label_values(&[method, route, status.as_str(), version_label(version)])
+            let (method, version) = (METHODS[method.0], version_label(version));
+            metrics.durations.with_label_values(&[method, route, status.as_str(), version, SCHEME])
         };
         let seconds = took.as_secs_f64();
         for slot in &self.slots {

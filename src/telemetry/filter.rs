@@ -7,12 +7,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
+use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     Layer,
     filter::Targets,
     layer::{Context, Filter},
 };
+
+use super::flood::Flood;
 
 /// Which log lines are written: levels and `target=level` pairs, separated by commas.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -75,27 +77,35 @@ impl From<LogFilter> for String {
 
 /// Reads and changes the log filter of the running process.
 #[derive(Debug, Clone)]
-pub struct LogHandle(Arc<RwLock<LogFilter>>);
+pub struct LogHandle {
+    filter: Arc<RwLock<LogFilter>>,
+    flood: Arc<Flood>,
+}
 
 impl LogHandle {
     /// A handle that starts with this filter; `init` makes the one that the process's logs obey.
     pub fn new(filter: LogFilter) -> Self {
-        Self(Arc::new(RwLock::new(filter)))
+        Self { filter: Arc::new(RwLock::new(filter)), flood: Arc::default() }
     }
 
     /// The filter in force.
     pub fn get(&self) -> LogFilter {
-        self.0.read().expect("no holder panics").clone()
+        self.filter.read().expect("no holder panics").clone()
     }
 
     /// Puts another filter in force at once.
     pub fn set(&self, filter: LogFilter) {
-        *self.0.write().expect("no holder panics") = filter;
+        *self.filter.write().expect("no holder panics") = filter;
         tracing::callsite::rebuild_interest_cache();
     }
 
+    /// Says how many lines were left out of a flood that is over, or of any.
+    pub(crate) fn tell_left_out(&self, of_any: bool) {
+        self.flood.tell(of_any);
+    }
+
     fn with<T>(&self, ask: impl FnOnce(&Targets) -> T) -> T {
-        ask(&self.0.read().expect("no holder panics").targets)
+        ask(&self.filter.read().expect("no holder panics").targets)
     }
 }
 
@@ -112,6 +122,10 @@ impl<S: Subscriber> Layer<S> for LogHandle {
     fn max_level_hint(&self) -> Option<LevelFilter> {
         self.with(|targets| Layer::<S>::max_level_hint(targets))
     }
+
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        self.flood.admits(event.metadata())
+    }
 }
 
 impl<S: Subscriber> Filter<S> for LogHandle {
@@ -125,6 +139,10 @@ impl<S: Subscriber> Filter<S> for LogHandle {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         self.with(|targets| Filter::<S>::max_level_hint(targets))
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.flood.admits(event.metadata())
     }
 }
 

@@ -1,12 +1,10 @@
 //! How log lines look, and the fields of spans in them.
 
-use std::{fmt, mem};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use tracing::{
-    field::{Field, Visit},
-    span::Record,
-};
+use serde::{Deserialize, Serialize, Serializer};
+use tracing::{field::Visit, span::Record};
+use tracing_serde::SerdeMapVisitor;
 use tracing_subscriber::{
     field::RecordFields,
     fmt::{FormatFields, FormattedFields, format::Writer},
@@ -30,61 +28,28 @@ pub(super) struct SpanFields;
 
 impl<'writer> FormatFields<'writer> for SpanFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut object = JsonObject(Vec::with_capacity(192));
-        object.0.push(b'{');
-        fields.record(&mut object);
-        object.0.push(b'}');
-        writer.write_str(str::from_utf8(&object.0).map_err(|_| fmt::Error)?)
+        writer.write_str(&json_object(|object| fields.record(object))?)
     }
 
     fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
-        let mut object = JsonObject(mem::take(&mut current.fields).into_bytes());
-        object.0.pop();
-        fields.record(&mut object);
-        object.0.push(b'}');
-        current.fields = String::from_utf8(object.0).map_err(|_| fmt::Error)?;
+        let more = json_object(|object| fields.record(object))?;
+        // One object of two.
+        current.fields.pop();
+        if current.fields.len() > 1 && more.len() > 2 {
+            current.fields.push(',');
+        }
+        current.fields.push_str(&more[1..]);
         Ok(())
     }
 }
 
-struct JsonObject(Vec<u8>);
-
-impl JsonObject {
-    fn add(&mut self, field: &Field, value: &(impl Serialize + ?Sized)) {
-        if self.0.last() != Some(&b'{') {
-            self.0.push(b',');
-        }
-        // Plain values into memory: neither can fail.
-        let _ = serde_json::to_writer(&mut self.0, field.name());
-        self.0.push(b':');
-        let _ = serde_json::to_writer(&mut self.0, value);
-    }
-}
-
-impl Visit for JsonObject {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, &value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, &value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, &value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, &value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, &format!("{value:?}"));
-    }
+fn json_object(record: impl FnOnce(&mut dyn Visit)) -> Result<String, fmt::Error> {
+    let mut text = Vec::with_capacity(192);
+    let mut json = serde_json::Serializer::new(&mut text);
+    let mut object = SerdeMapVisitor::new(json.serialize_map(None).map_err(|_| fmt::Error)?);
+    record(&mut object);
+    object.finish().map_err(|_| fmt::Error)?;
+    String::from_utf8(text).map_err(|_| fmt::Error)
 }
 
 #[cfg(test)]

@@ -49,16 +49,16 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes them all; tells how many were dropped behind them.
+    /// Waits for lines, no longer than a second, and takes them all; tells how many were dropped behind them.
     pub(super) fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let mut waiting = self.waiting.lock().expect("nothing panics while it holds this");
         waiting.is_writing = false;
         if waiting.lines.is_empty() {
             self.emptied.notify_all();
         }
-        waiting = self
+        (waiting, _) = self
             .filled
-            .wait_while(waiting, |waiting| waiting.lines.is_empty())
+            .wait_timeout_while(waiting, Duration::from_secs(1), |waiting| waiting.lines.is_empty())
             .expect("nothing panics while it holds this");
         waiting.is_writing = true;
         mem::swap(&mut waiting.lines, lines);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    panic,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
@@ -10,7 +10,6 @@ use std::{
 
 use rustix::stdio;
 use tracing::warn;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::queue::Queue;
 use crate::metrics::Metrics;
@@ -20,14 +19,16 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where log lines are written to. A clone is another handle to the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LogWriter(Arc<Queue>);
+pub(crate) struct LogWriter(pub(super) Arc<Queue>);
 
 impl LogWriter {
-    /// Starts the thread that writes to stdout.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread that writes to stdout, and calls this every second at least.
+    pub(super) fn start(each_second: impl Fn() + Send + 'static) -> io::Result<Self> {
         let writer = Self::default();
         let queue = writer.0.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || write_out(&queue, write_to_stdout))?;
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_out(&queue, write_to_stdout, each_second))?;
         Ok(writer)
     }
 
@@ -48,16 +49,19 @@ impl LogWriter {
 }
 
 /// Writes all that waits in one go, again and again; `write` tells how much of it was not written.
-fn write_out(queue: &Queue, write: impl Fn(&[u8]) -> usize) {
+fn write_out(queue: &Queue, write: impl Fn(&[u8]) -> usize, each_second: impl Fn()) {
     let mut lines = Vec::new();
     loop {
         let dropped = queue.take(&mut lines);
-        // Stands behind the last line that was let in.
-        if dropped > 0 {
-            let tell = || warn!(lines = dropped, "log lines were dropped: stdout was not read");
-            // The service's own layers see it too; a panic of theirs must not end the log.
-            let _ = panic::catch_unwind(tell);
-        }
+        let tell = || {
+            each_second();
+            // Stands behind the last line that was let in.
+            if dropped > 0 {
+                warn!(lines = dropped, "log lines were dropped: stdout was not read");
+            }
+        };
+        // The service's own layers see it too; a panic of theirs must not end the log.
+        let _ = panic::catch_unwind(AssertUnwindSafe(tell));
         let lost = write(&lines);
         let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();
         queue.dropped.fetch_add(lost as u64, Relaxed);
@@ -80,20 +84,10 @@ fn write_to_stdout(mut bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(&self.0)
-    }
-}
-
 /// Takes a whole line with each write, as `fmt` writes them.
-pub(crate) struct Line<'a>(&'a Queue);
-
-impl Write for Line<'_> {
+impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        self.push(line);
         Ok(line.len())
     }
 

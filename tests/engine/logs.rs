@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::{
     eventually,
@@ -97,4 +98,56 @@ fn a_log_whose_reader_is_gone_holds_up_nothing() {
     });
     process.signal(Signal::TERM);
     assert_eq!(process.exit_unread(), Some(0));
+}
+
+#[test]
+fn a_flood_of_errors_is_bounded_for_each_place_that_logs_and_what_is_left_out_is_counted() {
+    let process = with_short_times().set("APP_ACCESS_LOG", "errors").start();
+    let mut client = process.connect();
+    let requests = 300;
+    for _ in 0..requests {
+        assert_eq!(client.get("/panic").status, 500);
+    }
+    // Told when the time is over in which no more than these may come, while the process runs on.
+    let mut told = process.lines("log lines were left out", 2);
+    drop(client);
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    exit.with_code(0);
+    assert_eq!(exit.position("stopped"), exit.log.len() - 1, "the report is not lost");
+    for message in ["panicked", "responded"] {
+        let written: Vec<_> = exit.log.iter().filter(|line| line["message"] == message).collect();
+        assert!(written.len() < requests, "{}", written.len());
+        let place =
+            told.iter().position(|line| written.len() as u64 + line["lines"].as_u64().unwrap() == 300);
+        let line = told.swap_remove(place.unwrap_or_else(|| panic!("{message} {}: {told:?}", written.len())));
+        assert!(line["place"].as_str().unwrap().contains(".rs:"), "{line}");
+    }
+}
+
+#[test]
+fn every_field_of_the_engines_lines_is_documented() {
+    let docs = include_str!("../../docs/logs.md");
+    let process = with_short_times().start();
+    let mut client = process.connect();
+    for path in ["/", "/panic", "/not-there"] {
+        client.get(path);
+    }
+    drop(client);
+    let mut admin = process.connect_to_admin();
+    admin.send("PUT /log HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\ninfo");
+    assert_eq!(admin.response().status, 200);
+    process.signal(Signal::TERM);
+    let exit = process.exit();
+    exit.with_code(0);
+    let engines =
+        |line: &&Value| line["target"].as_str().is_some_and(|target| target.starts_with("landfall"));
+    for line in exit.log.iter().filter(engines) {
+        let message = line["message"].as_str().unwrap().split([':', ';']).next().unwrap();
+        assert!(docs.contains(&format!("`{message}`")), "{message}");
+        let span = line["span"].as_object().into_iter().flatten().map(|(name, _)| format!("`span.{name}`"));
+        for field in line.as_object().unwrap().keys().map(|name| format!("`{name}`")).chain(span) {
+            assert!(docs.contains(&field), "{field} of {line}");
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod router;
 #[cfg(target_os = "linux")]
 mod sockets;
 mod spans;
+mod status;
 mod stopped;
 mod strangers;
 #[allow(dead_code, reason = "the tests beside this folder use the rest")]

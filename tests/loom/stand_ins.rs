@@ -42,8 +42,8 @@ pub mod sync {
             guard: MutexGuard<'a, T>,
             _limit: Duration,
             waits: impl FnMut(&mut T) -> bool,
-        ) -> Locked<'a, T> {
-            self.wait_while(guard, waits)
+        ) -> Result<(MutexGuard<'a, T>, ()), std::sync::PoisonError<MutexGuard<'a, T>>> {
+            self.wait_while(guard, waits).map(|guard| (guard, ()))
         }
     }
 

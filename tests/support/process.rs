@@ -22,11 +22,12 @@ pub(crate) struct Setup(Command);
 
 /// The service of these tests, see `testbed.rs`.
 pub(crate) fn testbed() -> Setup {
-    Setup::new(env!("CARGO_BIN_EXE_testbed"))
+    // Not there for the tests of other packages, which run a service of their own.
+    Setup::new(option_env!("CARGO_BIN_EXE_testbed").unwrap_or_default())
 }
 
 impl Setup {
-    fn new(program: &str) -> Self {
+    pub(crate) fn new(program: &str) -> Self {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
         Self(command)

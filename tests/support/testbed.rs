@@ -129,7 +129,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
         .route("/block/{ms}", get(block))
-        .route("/held", get(held))
+        .route("/held", get(held).post(held))
         .route("/endless", get(endless))
         .route("/quiet", get(quiet))
         .route("/large/{kib}", get(large))

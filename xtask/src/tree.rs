@@ -40,6 +40,7 @@ const NAMELESS: &[&str] = &[
     "tests/",
     "benches/",
     "examples/",
+    "otlp/",
     "rollout/",
     "xtask/",
     "k8s/check/",

@@ -14,6 +14,7 @@ use std::{
 use common::{append, cargo, copy, copy_into, read, repository, write};
 
 const WORKSPACE: &str = "{ path = \"..\" }";
+const EXPORTER: &str = "path = \"../otlp\"";
 
 fn git(root: &Path, arguments: &[&str]) {
     let done = Command::new("git")
@@ -51,8 +52,8 @@ fn alone(engine: &Path) -> PathBuf {
     let shared = manifest.split_once("[workspace.package]").unwrap().1.split_once("[package]").unwrap().0;
     let own = read(&root, "Cargo.toml");
     assert!(own.contains(WORKSPACE), "{own}");
-    let dependency = format!("{{ git = \"file://{}\", tag = \"v0.1.0\" }}", engine.display());
-    let own = own.replace(WORKSPACE, &dependency);
+    let by_version = format!("git = \"file://{}\", tag = \"v0.1.0\"", engine.display());
+    let own = own.replace(WORKSPACE, &format!("{{ {by_version} }}")).replace(EXPORTER, &by_version);
     write(&root, "Cargo.toml", &format!("{own}\n[workspace]\n\n[workspace.package]{shared}"));
     root
 }
