@@ -110,7 +110,8 @@ impl Lifecycle {
         );
         let lifecycle = self.clone();
         metrics.on_scrape(move || {
-            let elapsed = lifecycle.0.draining_since.get().map_or(Duration::ZERO, Instant::elapsed);
+            let began = lifecycle.0.began[Phase::Draining as usize].get();
+            let elapsed = began.map_or(Duration::ZERO, Instant::elapsed);
             remaining.set(limit.saturating_sub(elapsed).as_secs_f64());
             last.set(lifecycle.requests().last_ms().unwrap_or(0) as f64 / 1000.0);
         });
