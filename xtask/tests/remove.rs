@@ -37,7 +37,7 @@ fn each_part_can_go_alone_and_cargo_takes_what_is_left() {
         for path in *paths {
             assert!(!root.join(path).exists(), "{part}: {path} is left");
         }
-        for kept in ["configuration", "decisions", "service", "upgrading"] {
+        for kept in ["configuration", "decisions", "logs", "runbook", "service", "strategies", "upgrading"] {
             assert!(root.join(format!("docs/{kept}.md")).exists(), "{part} has taken {kept}.md along");
         }
         metadata(&root);
