@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare libraries proxies e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -47,6 +47,10 @@ rollout: ## replace real processes under load, with production's timings
 	$(ROLLOUT) local $(BINARY) --overlay k8s/overlays/production $(ROLLOUT_ARGS)
 rollout-compare: ## the same beside what people usually write
 	$(ROLLOUT) local $(BINARY) --compare $(ROLLOUT_ARGS)
+libraries: ## the clients of rollout --library; rollout/libraries/README.md
+	rollout/libraries/setup.sh
+proxies: ## the proxies of rollout local --through
+	rollout/proxies.sh
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
 	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
 

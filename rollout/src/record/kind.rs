@@ -1,10 +1,9 @@
 //! The kinds of client.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A kind of client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Keeps its connection and sends again soon after the last response.
     Busy,
@@ -22,10 +21,12 @@ pub(crate) enum Kind {
     Post,
     /// Reads an endless response until the server ends it.
     Stream,
+    /// A program on a real client library, by this name.
+    Library(&'static str),
 }
 
 impl Kind {
-    /// Every kind, in the order of the table.
+    /// Every kind of this tool's own, in the order of the table.
     pub(crate) const ALL: [Kind; 8] = [
         Kind::Busy,
         Kind::Idle,
@@ -48,6 +49,13 @@ impl Kind {
             Kind::H2Blocking => "h2-blocking",
             Kind::Post => "post",
             Kind::Stream => "stream",
+            Kind::Library(name) => name,
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
