@@ -134,17 +134,6 @@ impl Connection {
         Ok(!matches!(body, Body::Done))
     }
 
-    /// Reads no more than this many bytes of a body.
-    pub(crate) async fn read_some(&mut self, body: &mut Body, most: u64) -> io::Result<bool> {
-        match body {
-            Body::Length(left) if *left > 0 => {
-                *left -= self.discard((*left).min(most)).await?;
-                Ok(true)
-            }
-            _ => self.read_body(body).await,
-        }
-    }
-
     fn parse_head(&mut self) -> io::Result<Option<Head>> {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);

@@ -17,7 +17,7 @@ use crate::record::outcome::Outcome;
 const PARTS: u32 = 16;
 
 /// So that most of a large response stays with the server until it is read.
-const RECEIVE_BUFFER: usize = 16 << 10;
+const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// Sends until the run ends; each upload or download takes so long, evenly drawn.
 pub(crate) async fn run(mut client: Client, mut pacer: Pacer, (min, max): (Duration, Duration)) {
@@ -89,14 +89,17 @@ async fn download(connection: &mut Connection, request: &[u8], length: Duration)
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     };
     let began = Instant::now();
-    let mut left = size;
-    while connection.read_some(&mut head.body, RECEIVE_BUFFER as u64).await? {
-        if let Body::Length(now) = head.body {
-            left = now;
+    let (mut read, mut pause_at) = (0, 0);
+    while connection.read_body(&mut head.body).await? {
+        if let Body::Length(left) = head.body {
+            read = size - left;
         }
-        // As much of the time as of the body.
-        let due = length.mul_f64((size - left) as f64 / size.max(1) as f64);
-        sleep(due.saturating_sub(began.elapsed())).await;
+        if read >= pause_at {
+            // As much of the time as of the body.
+            let due = length.mul_f64(read as f64 / size.max(1) as f64);
+            sleep(due.saturating_sub(began.elapsed())).await;
+            pause_at += size / u64::from(PARTS);
+        }
     }
     Ok(connection.finish(&head))
 }
