@@ -82,6 +82,9 @@ pub(crate) struct Local {
     /// nginx, haproxy, haproxy-h2, envoy, envoy-h2, traefik, traefik-h2, caddy, caddy-h2
     #[arg(long, value_name = "PROXY", value_delimiter = ',')]
     pub(crate) through: Vec<Proxy>,
+    /// How long these keep an idle connection to a pod, unscaled [default: 4/5 of APP_IDLE_TIMEOUT]
+    #[arg(long, value_parser = duration::parse, value_name = "TIME", requires = "through")]
+    pub(crate) proxy_keep_alive: Option<Duration>,
     /// The same run for the naive sequences too, and a table that compares them
     #[arg(long)]
     pub(crate) compare: bool,
