@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare libraries proxies e2e \
+.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare libraries proxies e2e fuzz loom mutants \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -17,6 +17,14 @@ run: ## serve on this machine; Ctrl-C ends it
 	cargo run
 test: tools ## every test, on real processes
 	$(WITH_TOOLS) cargo test --workspace --locked
+fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
+	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
+loom: ## what threads share, in every order in which they can run; docs/testing.md
+	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
+MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
+mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
+	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine
+	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:
 	@scripts/tools.sh
 lint: ## format, clippy, docs, dependencies
@@ -39,6 +47,9 @@ api: ## the engine's public API against api.txt; ACCEPT=1 writes it anew
 	cargo run --quiet --locked --package xtask --features api -- api $(if $(ACCEPT),--accept)
 bench: ## what the service costs against bare axum
 	cargo bench --package landfall --bench against_axum
+bench-overload: ## what is answered in time when too much is asked, beside bare axum
+	cargo bench --package landfall --bench overload --no-run && \
+	  taskset --cpu-list 1 cargo bench --package landfall --bench overload
 
 ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
 BINARY = --binary target/release/$(NAME)

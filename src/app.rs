@@ -27,6 +27,7 @@ use crate::{
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
     telemetry::{self, Logs, TracingLayer},
+    waiting::Timed,
 };
 
 /// A service's program: what `main` runs. `V` are the service's own variables.
@@ -201,13 +202,22 @@ where
         }
         service = starting => service??,
     };
-    let router = router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
+    let router = router(
+        service.router,
+        &service.limits,
+        service.outer,
+        &config,
+        &health,
+        &metrics,
+        runtime.handle().metrics().num_workers(),
+    )
+    .await?;
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, service.transport, &lifecycle, &metrics);
     let connections = server.connections();
     // Before the first client is answered, or it could be told that we are still starting.
     lifecycle.enter(Phase::Serving);
-    let accepting = runtime.handle().spawn(server.run());
+    let accepting = runtime.handle().spawn(Timed::new(server.run()));
     health.watch_listener(accepting.abort_handle());
     info!("serving");
 
@@ -225,13 +235,16 @@ pub(crate) async fn router(
     config: &Config,
     health: &Health,
     metrics: &Metrics,
+    threads: usize,
 ) -> Result<Router, StartError> {
     if let Some(route) = layers::unknown_route(&routes, limits).await {
         return Err(format!("limits are given for {route}, and there is no such route").into());
     }
-    let wrapped = outer(layers::wrap(routes, config, limits, metrics));
+    let wrapped = outer(layers::wrap(routes, config, limits, metrics, threads));
     // In this order, because a merge keeps the fallback of the one that is merged in: 404s are wrapped too.
-    Ok(health::public_router(health).merge(wrapped))
+    let router = health::public_router(health).merge(wrapped);
+    // Now, or axum wraps the handlers that have no state anew for each request.
+    Ok(router.with_state(()))
 }
 
 fn bind(variable: &str, address: SocketAddr, stall: Duration) -> Result<TcpListener, StartError> {

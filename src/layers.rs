@@ -5,45 +5,49 @@
 //! inside it answer: a request that was shed or timed out, or whose handler panicked, is traced and measured like any
 //! other.
 
+mod admission;
 mod limits;
 
 use std::{
     convert::Infallible,
+    mem,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
-    extract::{DefaultBodyLimit, MatchedPath, Request},
+    body::HttpBody,
+    extract::{MatchedPath, Request},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::CatchUnwind};
-use http_body_util::Limited;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
-use tower_http::timeout::TimeoutBody;
 
 pub use self::limits::RouteLimits;
 pub(crate) use self::limits::unknown_route;
-use self::limits::{Limits, LimitsByRoute};
+use self::{
+    admission::{Admission, Pace},
+    limits::{Limits, LimitsByRoute, limit_body},
+};
 use crate::{
     config::Config,
     error::{Problem, or_problem},
     metrics::{
         Metrics,
-        requests::{Measured, MethodLabel, RequestMetrics, Series},
+        requests::{Measured, RequestMetrics, Series, Shed},
     },
     trace::{Access, Traced},
+    waiting,
 };
 
 /// Wraps the service's routes.
@@ -52,10 +56,12 @@ pub(crate) fn wrap(
     config: &Config,
     limits: &[(&'static str, RouteLimits)],
     metrics: &Metrics,
+    threads: usize,
 ) -> Router {
     routes.layer(EngineLayer(Arc::new(Shared {
         access: Access { log: config.access_log, slow: config.slow_request.0 },
         metrics: RequestMetrics::new(metrics),
+        admission: Admission::new(config.max_wait.0, threads),
         max_in_flight: config.max_in_flight.get(),
         in_flight: AtomicUsize::new(0),
         stall_timeout: config.stall_timeout.0,
@@ -67,6 +73,7 @@ pub(crate) fn wrap(
 struct Shared {
     access: Access,
     metrics: RequestMetrics,
+    admission: Admission,
     max_in_flight: usize,
     in_flight: AtomicUsize,
     stall_timeout: Duration,
@@ -80,7 +87,12 @@ impl<S> Layer<S> for EngineLayer {
     type Service = EngineService<S>;
 
     fn layer(&self, inner: S) -> EngineService<S> {
-        let route = Route { shared: self.0.clone(), series: Series::default(), limits: OnceLock::new() };
+        let route = Route {
+            shared: self.0.clone(),
+            series: Series::default(),
+            pace: Pace::default(),
+            limits: OnceLock::new(),
+        };
         EngineService { inner, route: Arc::new(route) }
     }
 }
@@ -90,6 +102,7 @@ impl<S> Layer<S> for EngineLayer {
 struct Route {
     shared: Arc<Shared>,
     series: Series,
+    pace: Pace,
     limits: OnceLock<Limits>,
 }
 
@@ -119,32 +132,37 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let started = Instant::now();
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let arrived = waiting::ready_since();
         let traced = Traced::begin(&request);
-        let measured = Measured::begin(&request, &self.route.series);
+        let guard = InFlightGuard::new(&self.route, Measured::begin(&request, &self.route.series));
         let Limits { body, timeout } = *self.route.limits(&request);
-        let (guard, is_free) = InFlightGuard::new(&self.route, &measured);
-        let handler = is_free.then(|| {
-            let request = limit_body(request, body, self.route.shared.stall_timeout);
-            AssertUnwindSafe(self.inner.call(request)).catch_unwind()
-        });
-        ResponseFuture { handler, timeout, timer: None, started, traced, measured, guard }
+        let mut unread = None;
+        // Most requests have no body.
+        if !request.body().is_end_stream() {
+            let (limited, read) = limit_body(request, body, self.route.shared.stall_timeout);
+            (request, unread) = (limited, Some(read));
+        }
+        let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let handler = Some(handler);
+        ResponseFuture { handler, timeout, timer: None, arrived, is_judged: false, unread, traced, guard }
     }
 }
 
 pin_project! {
     /// A request on its way through the layers.
     struct ResponseFuture<F> {
-        // None when there was no room for it.
+        // None when it was shed.
         #[pin]
         handler: Option<CatchUnwind<AssertUnwindSafe<F>>>,
         timeout: Option<Duration>,
         // Set when the handler does not answer at once; most do.
         timer: Option<Pin<Box<Sleep>>>,
-        started: Instant,
+        arrived: Instant,
+        is_judged: bool,
+        // Set while the handler waits for the body.
+        unread: Option<Arc<AtomicBool>>,
         traced: Traced,
-        measured: Measured,
         guard: InFlightGuard,
     }
 }
@@ -153,44 +171,54 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let _in_span = this.traced.enter();
-        let Route { shared, series, .. } = &*this.guard.route;
+        if !mem::replace(this.is_judged, true) {
+            let now = Instant::now();
+            if let Err(reason) = this.guard.admit(now, now - *this.arrived) {
+                this.guard.route.shared.metrics.shed(reason);
+                this.handler.set(None);
+            } else if this.unread.is_none() && this.timeout.is_some() {
+                this.guard.count(now);
+            }
+        }
+        let shared = &this.guard.route.shared;
         let response = match this.handler.as_pin_mut().map(|handler| handler.poll(cx)) {
             None => shared.shed(),
             Some(Poll::Ready(Ok(Ok(response)))) => response,
             Some(Poll::Ready(Err(_panic))) => shared.panicked(),
             Some(Poll::Pending) => {
-                let deadline = this.timeout.and_then(|limit| this.started.checked_add(limit));
+                let deadline = this.timeout.and_then(|limit| this.arrived.checked_add(limit));
                 let Some(deadline) = deadline else { return Poll::Pending };
                 let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
-                ready!(timer.as_mut().poll(cx));
+                if timer.as_mut().poll(cx).is_pending() {
+                    // From here on it is no longer its caller that it waits for.
+                    if this.unread.take_if(|read| read.load(Relaxed)).is_some() {
+                        this.guard.count(Instant::now());
+                    }
+                    return Poll::Pending;
+                }
                 shared.timed_out()
             }
         };
         let mut response = or_problem(response);
-        let took = this.started.elapsed();
-        series.observe(&shared.metrics, this.measured, response.status(), took);
+        let now = Instant::now();
+        this.guard.answered(now);
+        let took = now - *this.arrived;
+        let Route { shared, series, .. } = &*this.guard.route;
+        series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
         this.traced.end(&mut response, took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }
 
-/// Limits how large a body may be and how long it may stall; most requests have none.
-fn limit_body(mut request: Request, limit: usize, stall_timeout: Duration) -> Request {
-    if request.body().is_end_stream() {
-        return request;
-    }
-    // axum's own limit would cut in at 2 MB.
-    DefaultBodyLimit::disable().apply(&mut request);
-    request.map(|body| Body::new(Limited::new(TimeoutBody::new(stall_timeout, body), limit)))
-}
-
 impl Shared {
     fn shed(&self) -> Response {
-        self.metrics.shed.inc();
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are in flight; try again later")
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        // Spread, or all come back at once.
+        const SECONDS: [&str; 4] = ["1", "2", "3", "4"];
+        let seconds = HeaderValue::from_static(SECONDS[fastrand::usize(..SECONDS.len())]);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "there is too much to do; try again later")
+            .with_header(header::RETRY_AFTER, seconds)
             .into_response()
     }
 
@@ -207,27 +235,62 @@ impl Shared {
     }
 }
 
-/// Counts a request that is worked on, until its response begins: long streams don't starve the others.
+/// Counts a request until its response begins: long streams don't starve the others.
 #[derive(Debug)]
 struct InFlightGuard {
     route: Arc<Route>,
-    method: MethodLabel,
+    measured: Measured,
+    /// Since when it counts for the pace of its route.
+    counts_since: Option<Instant>,
 }
 
 impl InFlightGuard {
-    /// Counts a request in, and tells whether there was room for it.
-    fn new(route: &Arc<Route>, measured: &Measured) -> (Self, bool) {
-        let guard = Self { route: route.clone(), method: measured.method() };
-        let Shared { metrics, in_flight, max_in_flight, .. } = &*route.shared;
-        metrics.active(guard.method).inc();
-        let before = in_flight.fetch_add(1, Relaxed);
-        (guard, before < *max_in_flight)
+    fn new(route: &Arc<Route>, measured: Measured) -> Self {
+        route.shared.metrics.active(measured.method()).inc();
+        route.shared.in_flight.fetch_add(1, Relaxed);
+        Self { route: route.clone(), measured, counts_since: None }
+    }
+
+    /// Whether a request is worked on that has waited so long.
+    fn admit(&self, now: Instant, waited: Duration) -> Result<(), Shed> {
+        let Route { shared, pace, .. } = &*self.route;
+        if shared.in_flight.load(Relaxed) > shared.max_in_flight {
+            Err(Shed::InFlight)
+        } else if !shared.admission.admits(waited, now, &shared.metrics) {
+            Err(Shed::Wait)
+        } else if !pace.has_room() {
+            Err(Shed::Pace)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.route.pace.begin();
+        self.counts_since = Some(now);
+    }
+
+    fn answered(&mut self, now: Instant) {
+        if let Some(since) = self.counts_since.take() {
+            self.ended(true, now - since, now);
+        }
+    }
+
+    fn ended(&self, was_answered: bool, took: Duration, now: Instant) {
+        let Route { shared, pace, .. } = &*self.route;
+        if let Some(limit) = pace.end(was_answered, took, now, shared.admission.allowance()) {
+            shared.metrics.limited(&self.measured, limit);
+        }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.route.shared.in_flight.fetch_sub(1, Relaxed);
-        self.route.shared.metrics.active(self.method).dec();
+        if let Some(since) = self.counts_since {
+            self.ended(false, since.elapsed(), Instant::now());
+        }
+        let Shared { in_flight, metrics, .. } = &*self.route.shared;
+        in_flight.fetch_sub(1, Relaxed);
+        metrics.active(self.measured.method()).dec();
     }
 }

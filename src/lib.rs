@@ -39,12 +39,16 @@
 
 // So that the macro `variables` finds its way here too.
 extern crate self as landfall;
+// In place of which tests/loom has loom's.
+use std::sync;
 
 mod admin;
 mod app;
 mod command;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod health;
 mod layers;
 mod lifecycle;
@@ -55,6 +59,7 @@ mod shutdown;
 pub mod telemetry;
 pub mod testing;
 pub mod trace;
+mod waiting;
 
 pub use self::{
     app::Program,

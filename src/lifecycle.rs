@@ -1,10 +1,7 @@
 //! The phase that the process is in, shared by all, and the handle that long streams and background work get of it.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -12,7 +9,10 @@ use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+};
 
 /// Where the process is in its life; `lib.rs` draws the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

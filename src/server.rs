@@ -38,6 +38,7 @@ use crate::{
     config::Config,
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
+    waiting::Timed,
 };
 
 /// How long to wait when `accept` fails for want of something, such as file descriptors.
@@ -138,7 +139,7 @@ impl Server {
             tokio::select! {
                 biased;
                 () = shared.lifecycle.reached(Phase::Closing) => {}
-                () = shared.accept(&listener) => {}
+                () = tokio::task::unconstrained(shared.accept(&listener)) => {}
             }
             if let Err(error) = shared.accept_backlog(listener).await {
                 warn!(%error, "the accept queue can't be emptied");
@@ -213,7 +214,7 @@ impl Shared {
         if self.limits.for_probes {
             tokio::spawn(connection::serve_or_make_room(stream, self.clone()));
         } else {
-            tokio::spawn(connection::serve(stream, self.clone()));
+            tokio::spawn(Timed::new(connection::serve(stream, self.clone())));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod filter;
 mod format;
+mod queue;
 mod writer;
 
 use std::{

@@ -61,7 +61,7 @@ where
     let config = app.config.clone();
     let service = start(app).await?;
     let router =
-        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics).await?;
+        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, 1).await?;
     lifecycle.enter(Phase::Serving);
     let admin = admin::router(&health, &metrics, &log);
     Ok(Started { router, admin, health, lifecycle })

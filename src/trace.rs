@@ -199,7 +199,10 @@ impl<const COUNT: usize> Hex<COUNT> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz_tests::holds;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -253,5 +256,42 @@ mod tests {
             let made = request_id(&headers(bad));
             assert!(made != bad && made.len() == 32, "{bad}: {made:?}");
         }
+    }
+
+    /// What <https://www.w3.org/TR/trace-context/> says, field by field.
+    fn by_fields(text: &str) -> Option<(u128, u64, u8)> {
+        let fields: Vec<&str> = text.split('-').collect();
+        let [version, id, parent, flags, future @ ..] = fields.as_slice() else { return None };
+        let is_hex = |field: &str, length| {
+            field.len() == length && field.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+        };
+        let well_formed = is_hex(version, 2)
+            && is_hex(id, 32)
+            && is_hex(parent, 16)
+            && is_hex(flags, 2)
+            && *version != "ff";
+        if !well_formed || (*version == "00" && !future.is_empty()) {
+            return None;
+        }
+        let id = u128::from_str_radix(id, 16).ok().filter(|id| *id != 0)?;
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|parent| *parent != 0)?;
+        Some((id, parent, u8::from_str_radix(flags, 16).ok()?))
+    }
+
+    #[test]
+    fn any_traceparent_is_read_as_the_standard_says() {
+        holds("traceparent", |input| {
+            let Ok(header) = HeaderValue::from_bytes(&input.bytes) else { return Ok(()) };
+            prop_assert_eq!(parse(&header), header.to_str().ok().and_then(by_fields));
+            let here = TraceContext::of(&HeaderMap::from_iter([(TRACEPARENT, header.clone())]));
+            prop_assert_eq!(parse(&here.traceparent()), Some((here.trace_id, here.span_id, here.flags)));
+            // Any other text may come as a request id, and goes into a header.
+            let id = request_id(&HeaderMap::from_iter([(REQUEST_ID, header.clone())]));
+            let is_fine = (1..=128).contains(&header.len())
+                && header.as_bytes().iter().all(|byte| *byte > 32 && *byte < 127);
+            prop_assert_eq!(id == header, is_fine);
+            prop_assert!((1..=128).contains(&id.to_str().unwrap().len()));
+            Ok(())
+        });
     }
 }

@@ -213,3 +213,63 @@ fn is_service_link(name: &str, value: &str) -> bool {
         _ => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]) && is_port(value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{config::Secret, fuzz_tests::holds};
+
+    crate::variables! {
+        struct Own {
+            /// Who may come in.
+            token: Option<Secret> = None, "a token, not empty", secret;
+            /// Who has.
+            guests: Vec<String> = Vec::new(), "names with commas between them";
+        }
+    }
+
+    fn load(vars: &[(String, String)]) -> Result<LoadedConfig<Own>, ConfigErrors> {
+        LoadedConfig::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn any_variables_are_taken_in_and_told_again_or_refused_with_reasons_and_no_secret() {
+        holds("variables", |input| {
+            let text = input.text();
+            let vars: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            match load(&vars) {
+                Ok(loaded) => {
+                    let told = |loaded: &LoadedConfig<Own>| {
+                        let set = loaded.effective().filter(|(.., source)| *source != Source::Default);
+                        set.filter_map(|(variable, value, _)| Some((variable.name(), value?)))
+                            .collect::<Vec<_>>()
+                    };
+                    let again =
+                        load(&told(&loaded)).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
+                    prop_assert_eq!(told(&again), told(&loaded));
+                    let shown = format!("{loaded:?}");
+                    prop_assert!(!shown.contains("hunter2hunter2") || is_no_secret(&vars));
+                }
+                Err(errors) => {
+                    prop_assert!(!errors.is_empty());
+                    prop_assert!(!errors.to_string().contains("hunter2hunter2") || is_no_secret(&vars));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Whether the token stands where none is expected.
+    fn is_no_secret(vars: &[(String, String)]) -> bool {
+        let has_token = |text: &String| text.contains("hunter2hunter2");
+        vars.iter().any(|(name, value)| {
+            has_token(name) || (has_token(value) && !["APP_TOKEN", "APP_TOKEN_FILE"].contains(&name.as_str()))
+        })
+    }
+}

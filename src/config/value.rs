@@ -75,3 +75,26 @@ impl Serialize for Secret {
         to.serialize_str("[redacted]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{config::parse, fuzz_tests::holds};
+
+    #[test]
+    fn any_duration_that_is_taken_is_a_year_at_most_and_is_read_back_as_it_is_shown() {
+        holds("duration", |input| {
+            let text = input.text();
+            let year = Duration::from_secs(365 * 24 * 3600);
+            let taken = parse::<HumanDuration>(&text);
+            let expected = humantime::parse_duration(&text).ok().filter(|duration| *duration <= year);
+            prop_assert_eq!(taken.map(|HumanDuration(duration)| duration), expected);
+            if let Some(duration) = taken {
+                prop_assert_eq!(parse(&duration.to_string()), Some(duration));
+            }
+            Ok(())
+        });
+    }
+}

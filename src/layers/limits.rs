@@ -1,15 +1,28 @@
 //! What one route allows instead of what the configuration says.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::Body,
-    extract::{MatchedPath, Request},
+    body::{Body, HttpBody},
+    extract::{DefaultBodyLimit, MatchedPath, Request},
     middleware::{self, Next},
     response::Response,
 };
+use http_body::{Frame, SizeHint};
+use http_body_util::Limited;
+use pin_project_lite::pin_project;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 
 use crate::config::Config;
 
@@ -95,4 +108,48 @@ async fn reveal(request: Request, _handler: Next) -> Response {
         response.extensions_mut().insert(route.clone());
     }
     response
+}
+
+/// Limits how large a body may be and how long it may stall, and tells when it has been read.
+pub(super) fn limit_body(mut request: Request, limit: usize, stall: Duration) -> (Request, Arc<AtomicBool>) {
+    // axum's own limit would cut in at 2 MB.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let read = Arc::new(AtomicBool::new(false));
+    let limited = |body| Limited::new(TimeoutBody::new(stall, body), limit);
+    let request = request.map(|body| Body::new(Told { body: limited(body), read: read.clone() }));
+    (request, read)
+}
+
+pin_project! {
+    /// A body that tells when it has been read.
+    struct Told<B> {
+        #[pin]
+        body: B,
+        read: Arc<AtomicBool>,
+    }
+}
+
+impl<B: HttpBody> HttpBody for Told<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if frame.is_none() || this.body.is_end_stream() {
+            this.read.store(true, Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

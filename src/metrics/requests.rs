@@ -20,6 +20,24 @@ use super::Metrics;
 /// Seconds, as the OpenTelemetry convention advises for request durations.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
+/// Seconds that requests wait.
+const WAITS: [f64; 6] = [0.025, 0.05, 0.1, 0.15, 0.25, 1.0];
+
+/// Why a request was shed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shed {
+    /// It has waited too long for a thread.
+    Wait,
+    /// Its route does not keep pace.
+    Pace,
+    /// Too many are in flight.
+    InFlight,
+}
+
+impl Shed {
+    const NAMES: [&str; 3] = ["wait", "pace", "in_flight"];
+}
+
 /// The methods that get a label value of their own; `_OTHER` stands for all the rest.
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
@@ -35,8 +53,9 @@ const UNMATCHED: &str = "unmatched";
 pub(crate) struct RequestMetrics {
     durations: HistogramVec,
     active: Vec<IntGauge>,
-    /// Requests answered 503 because too many were in flight.
-    pub(crate) shed: IntCounter,
+    shed: Vec<IntCounter>,
+    waits: Histogram,
+    limits: IntGaugeVec,
     /// Requests answered 504 because their handler took too long.
     pub(crate) timed_out: IntCounter,
     /// Requests answered 500 because their handler panicked.
@@ -69,9 +88,21 @@ impl RequestMetrics {
                 ],
             )),
             active: METHODS.map(|method| active.with_label_values(&[method])).to_vec(),
-            shed: metrics.counter(
+            shed: metrics.counters(
                 "http_server_requests_shed_total",
-                "Requests answered 503 because too many were in flight.",
+                "Requests answered 503 because they waited too long, their route did not keep pace, or too many were in flight.",
+                "reason",
+                &Shed::NAMES,
+            ),
+            waits: metrics.histogram(
+                "http_server_request_wait_seconds",
+                "How long requests waited for a thread, of those that did so for 10 ms or longer.",
+                &WAITS,
+            ),
+            limits: metrics.gauge_vec(
+                "http_server_admission_limit",
+                "Requests of a route worked on at once, as long as it can't keep pace.",
+                &["http_route"],
             ),
             timed_out: metrics.counter(
                 "http_server_requests_timed_out_total",
@@ -79,6 +110,26 @@ impl RequestMetrics {
             ),
             panics: metrics
                 .counter("http_server_panics_total", "Requests answered 500 because their handler panicked."),
+        }
+    }
+
+    /// Counts a request that is shed.
+    pub(crate) fn shed(&self, reason: Shed) {
+        self.shed[reason as usize].inc();
+    }
+
+    /// A request has waited so long for a thread.
+    pub(crate) fn waited(&self, wait: Duration) {
+        self.waits.observe(wait.as_secs_f64());
+    }
+
+    /// Of a route no more are admitted at once; `usize::MAX` is any number.
+    pub(crate) fn limited(&self, request: &Measured, limit: usize) {
+        let route = request.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+        match i64::try_from(limit) {
+            Ok(limit) => self.limits.with_label_values(&[route]).set(limit),
+            // It may not be there.
+            Err(_) => drop(self.limits.remove_label_values(&[route])),
         }
     }
 

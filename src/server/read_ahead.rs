@@ -8,10 +8,9 @@ use std::sync::{
 
 use memchr::memmem::Finder;
 
-/// The end of a head, after the end of its last line.
-const BLANK_LINE: &[u8] = b"\r\n\r\n";
-
-static FIND_BLANK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BLANK_LINE));
+/// The end of a head, as everybody writes it; and with a bare line feed, which hyper takes too.
+static BLANK_LINES: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [b"\n\r\n" as &[u8], b"\n\n"].map(Finder::new));
 
 /// Follows the heads in what is read, RFC 9112 section 2.1. What follows a body in one read is not seen, as nobody
 /// here knows where the body ends.
@@ -75,8 +74,8 @@ impl ReadAhead {
 /// Whether this is one head and nothing else, as most reads are.
 fn is_one_head(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
-        && bytes.ends_with(BLANK_LINE)
-        && FIND_BLANK_LINE.find(bytes) == Some(bytes.len() - BLANK_LINE.len())
+        && bytes.ends_with(b"\n\r\n")
+        && BLANK_LINES.each_ref().map(|end| end.find(bytes)) == [Some(bytes.len() - 3), None]
 }
 
 fn is_empty_line(line: &[u8]) -> bool {
@@ -85,7 +84,10 @@ fn is_empty_line(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz_tests::holds;
 
     const HEAD: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -136,5 +138,38 @@ mod tests {
         ahead.bytes_read(b"GET");
         ahead.request_began(true);
         assert!(!ahead.has_partial_head());
+    }
+
+    /// How many heads hyper's parser finds, and whether it is in the midst of one; `None` where it finds a fault.
+    fn parsed(mut bytes: &[u8]) -> Option<(u32, bool)> {
+        let mut count = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; 200];
+            match httparse::Request::new(&mut headers).parse(bytes).ok()? {
+                httparse::Status::Complete(length) => (count, bytes) = (count + 1, &bytes[length..]),
+                httparse::Status::Partial => {
+                    return Some((count, !bytes.iter().all(|b| b"\r\n".contains(b))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_pieces_of_heads_are_counted_as_hyper_parses_them() {
+        holds("http1", |input| {
+            let (pieces, whole) = (ReadAhead::default(), ReadAhead::default());
+            input.pieces().for_each(|piece| pieces.bytes_read(piece));
+            whole.bytes_read(&input.bytes);
+            let found = |ahead: &ReadAhead| (ahead.requests.load(Relaxed), ahead.has_partial_head());
+            // With others, nobody knows which line they belong to; hyper takes none.
+            let is_end = |at: usize| input.bytes[at + 1..].first().is_none_or(|next| *next == b'\n');
+            if memchr::memchr_iter(b'\r', &input.bytes).all(is_end) {
+                prop_assert_eq!(found(&pieces), found(&whole));
+            }
+            if let Some(parsed) = parsed(&input.bytes) {
+                prop_assert_eq!((found(&pieces), found(&whole)), (parsed, parsed));
+            }
+            Ok(())
+        });
     }
 }

@@ -189,3 +189,92 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, num::NonZeroUsize};
+
+    use axum::Router;
+    use proptest::prelude::*;
+    use socket2::{Domain, Socket as Socket2, Type};
+
+    use super::*;
+    use crate::{
+        config::Config,
+        fuzz_tests::{Input, holds},
+        lifecycle::Lifecycle,
+        metrics::Metrics,
+        server::{Limits, Server},
+    };
+
+    /// A client that sends these pieces and closes.
+    struct Pieces(VecDeque<Vec<u8>>);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(mut piece) = self.0.pop_front() {
+                let rest = piece.split_off(piece.len().min(buf.remaining()));
+                buf.put_slice(&piece);
+                if !rest.is_empty() {
+                    self.0.push_front(rest);
+                }
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Which protocol is told from it, and what is read afterwards.
+    async fn served(input: &Input, shared: &Arc<Shared>) -> (Option<Protocol>, Vec<u8>) {
+        // Not connected, as it is replaced.
+        let socket = Socket2::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let tcp = TcpStream::from_std(socket.into()).unwrap();
+        let mut stream = Stream::new(tcp, shared, None);
+        // An empty piece would be the end.
+        let pieces = input.pieces().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
+        stream.socket = Socket::Wrapped(Box::new(Pieces(pieces)));
+        let protocol = stream.protocol().await.unwrap();
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).await.unwrap();
+        (protocol, read)
+    }
+
+    #[test]
+    fn any_first_bytes_are_read_again_and_the_preface_alone_is_http2() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let shared = |for_probes| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let limits =
+                Limits { for_probes, connections: NonZeroUsize::MIN, ..Limits::from(&Config::default()) };
+            let metrics = Metrics::new();
+            Server::new(listener, Router::new(), limits, None, &Lifecycle::new(&metrics), &metrics).shared
+        };
+        let (service, admin) = (shared(false), shared(true));
+        holds("http2", |input| {
+            let http1 = Some(Protocol::Http1).filter(|_| !input.bytes.is_empty());
+            let is_http2 = input.bytes.starts_with(H2_PREFACE);
+            let expected = if is_http2 { Some(Protocol::Http2) } else { http1 };
+            prop_assert_eq!(runtime.block_on(served(input, &service)), (expected, input.bytes.clone()));
+            prop_assert_eq!(runtime.block_on(served(input, &admin)), (http1, input.bytes.clone()));
+            Ok(())
+        });
+    }
+}

@@ -3,14 +3,13 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tokio::sync::{Notify, futures::OwnedNotified};
+
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How much there may be before the next requests wait: far above what a peer that reads leaves behind.
 const MUCH: u64 = 8 << 20;

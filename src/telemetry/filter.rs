@@ -130,7 +130,10 @@ impl<S: Subscriber> Filter<S> for LogHandle {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz_tests::holds;
 
     #[test]
     fn a_filter_is_levels_and_pairs() {
@@ -140,5 +143,26 @@ mod tests {
         for bad in ["", "inof", "landfall=loud", "info,", "landfall", "info;debug", "=debug=x"] {
             assert!(bad.parse::<LogFilter>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn any_filter_that_is_taken_has_a_level_in_each_part_and_is_read_back_as_it_is_shown() {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        holds("log-filter", |input| {
+            let text = input.text();
+            let says_level = |part: &str| {
+                let level: String = part.rsplit('=').next().unwrap_or_default().split_whitespace().collect();
+                level.parse().is_ok_and(|number: usize| number < LEVELS.len())
+                    || LEVELS.contains(&level.to_ascii_lowercase().as_str())
+            };
+            if let Ok(filter) = text.parse::<LogFilter>() {
+                prop_assert!(text.split(',').all(says_level));
+                prop_assert_eq!(filter.to_string().parse::<LogFilter>().ok(), Some(filter));
+            } else {
+                // Levels alone are always taken.
+                prop_assert!(text.contains('=') || !text.split(',').all(says_level));
+            }
+            Ok(())
+        });
     }
 }

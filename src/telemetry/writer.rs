@@ -1,13 +1,9 @@
-//! Log lines on their way to stdout: a bounded queue and a thread that empties it, so that a reader who stops reading
-//! stops nothing else.
+//! Log lines on their way to stdout: a thread empties their queue, so that a reader who stops reading stops nothing else.
 
 use std::{
     io::{self, ErrorKind, Write},
-    mem, panic,
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    panic,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -16,10 +12,8 @@ use rustix::stdio;
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::queue::Queue;
 use crate::metrics::Metrics;
-
-/// Bytes that may wait; the thread has as many again in its hands.
-const CAPACITY: usize = 1 << 20;
 
 /// From one write to the next. To wake the thread for each line would cost more than to write it at once.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -28,39 +22,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogWriter(Arc<Queue>);
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    /// There are lines to write.
-    filled: Condvar,
-    /// Everything has been written.
-    emptied: Condvar,
-    dropped: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    lines: Vec<u8>,
-    /// Since this was last told.
-    dropped: u64,
-    /// The thread has lines in its hands, or has just had.
-    is_writing: bool,
-}
-
 impl LogWriter {
     /// Starts the thread that writes to stdout.
     pub(super) fn start() -> io::Result<Self> {
         let writer = Self::default();
         let queue = writer.0.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || queue.write_out(write_to_stdout))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || write_out(&queue, write_to_stdout))?;
         Ok(writer)
     }
 
     /// Waits until everything is written, but no longer than this.
     pub(crate) fn flush(&self, limit: Duration) {
-        let waiting = self.0.waiting.lock().expect("nothing panics while it holds this");
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
-        drop(self.0.emptied.wait_timeout_while(waiting, limit, is_busy));
+        self.0.flush(limit);
     }
 
     /// Exports how many lines were dropped.
@@ -74,56 +47,22 @@ impl LogWriter {
     }
 }
 
-impl Queue {
-    fn push(&self, line: &[u8]) {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it holds this");
-        if waiting.lines.len() + line.len() > CAPACITY {
-            waiting.dropped += 1;
-            drop(waiting);
-            self.dropped.fetch_add(1, Relaxed);
-            return;
+/// Writes all that waits in one go, again and again; `write` tells how much of it was not written.
+fn write_out(queue: &Queue, write: impl Fn(&[u8]) -> usize) {
+    let mut lines = Vec::new();
+    loop {
+        let dropped = queue.take(&mut lines);
+        // Stands behind the last line that was let in.
+        if dropped > 0 {
+            let tell = || warn!(lines = dropped, "log lines were dropped: stdout was not read");
+            // The service's own layers see it too; a panic of theirs must not end the log.
+            let _ = panic::catch_unwind(tell);
         }
-        let is_waited_for = waiting.lines.is_empty() && !waiting.is_writing;
-        waiting.lines.extend_from_slice(line);
-        drop(waiting);
-        if is_waited_for {
-            self.filled.notify_one();
-        }
-    }
-
-    /// Writes all that waits in one go, again and again; `write` tells how much of it was not written.
-    fn write_out(&self, write: impl Fn(&[u8]) -> usize) {
-        let mut lines = Vec::new();
-        loop {
-            let dropped = self.take(&mut lines);
-            // Stands behind the last line that was let in.
-            if dropped > 0 {
-                let tell = || warn!(lines = dropped, "log lines were dropped: stdout was not read");
-                // The service's own layers see it too; a panic of theirs must not end the log.
-                let _ = panic::catch_unwind(tell);
-            }
-            let lost = write(&lines);
-            let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();
-            self.dropped.fetch_add(lost as u64, Relaxed);
-            lines.clear();
-            thread::sleep(PAUSE);
-        }
-    }
-
-    /// Waits for lines and takes them all; tells how many were dropped behind them.
-    fn take(&self, lines: &mut Vec<u8>) -> u64 {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it holds this");
-        waiting.is_writing = false;
-        if waiting.lines.is_empty() {
-            self.emptied.notify_all();
-        }
-        waiting = self
-            .filled
-            .wait_while(waiting, |waiting| waiting.lines.is_empty())
-            .expect("nothing panics while it holds this");
-        waiting.is_writing = true;
-        mem::swap(&mut waiting.lines, lines);
-        mem::take(&mut waiting.dropped)
+        let lost = write(&lines);
+        let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();
+        queue.dropped.fetch_add(lost as u64, Relaxed);
+        lines.clear();
+        thread::sleep(PAUSE);
     }
 }
 

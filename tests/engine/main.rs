@@ -9,6 +9,9 @@ mod bad_clients;
 mod broken_clients;
 mod checks;
 mod command;
+#[allow(dead_code, clippy::unwrap_used, reason = "it is the library's, whose tests use the rest")]
+#[path = "../../src/fuzz_tests.rs"]
+mod fuzz_tests;
 mod goaway;
 mod half_close;
 mod hooks;
@@ -16,6 +19,8 @@ mod http2_limits;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod model;
+mod overload;
 mod pipelining;
 mod requests;
 mod router;
@@ -23,6 +28,7 @@ mod router;
 mod sockets;
 mod spans;
 mod stopped;
+mod strangers;
 #[allow(dead_code, reason = "the tests beside this folder use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -144,7 +144,7 @@ fn cleanup_runs_after_the_drain_and_the_admin_port_responses_until_the_end() {
 
 #[test]
 fn a_cleanup_that_does_not_end_is_cut_off_and_makes_the_exit_unclean() {
-    let process = testbed().set("TESTBED_CLEANUP", "held").set("APP_FLUSH_TIMEOUT", "300ms").start();
+    let process = testbed().set("TESTBED_CLEANUP", "held").set("APP_FLUSH_TIMEOUT", "2s").start();
     process.drain();
     process.close();
     let exit = process.exit();

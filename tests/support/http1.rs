@@ -61,7 +61,8 @@ impl Http1 {
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish_sending(&self) {
-        self.0.get_ref().shutdown(Shutdown::Write).expect("the connection is open");
+        // Fails when the peer has gone, as reading will tell.
+        let _ = self.0.get_ref().shutdown(Shutdown::Write);
     }
 
     /// Leaves without a proper end: what is on its way is lost.
@@ -73,7 +74,7 @@ impl Http1 {
         self.try_response().expect("the response comes")
     }
 
-    fn try_response(&mut self) -> io::Result<Response> {
+    pub(crate) fn try_response(&mut self) -> io::Result<Response> {
         let mut response = self.try_head()?;
         let mut body = Vec::new();
         if response.header("transfer-encoding") == Some("chunked") {
@@ -94,7 +95,7 @@ impl Http1 {
         self.try_head().expect("the response comes")
     }
 
-    fn try_head(&mut self) -> io::Result<Response> {
+    pub(crate) fn try_head(&mut self) -> io::Result<Response> {
         let status_line = self.try_line()?;
         let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
         let mut response =
@@ -139,11 +140,16 @@ impl Http1 {
 
     /// Requires that the peer closes, properly and without another byte; then we close too.
     pub(crate) fn ended(&mut self) {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).expect("the peer closes without a reset");
+        let rest = self.try_rest().expect("the peer closes without a reset");
         assert!(rest.is_empty(), "before its end came {:?}", String::from_utf8_lossy(&rest));
         // Fails when the peer's process is gone already.
         let _ = self.0.get_ref().shutdown(Shutdown::Both);
+    }
+
+    /// All that comes until the peer closes.
+    pub(crate) fn try_rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).map(|_| rest)
     }
 
     /// Whether the connection ends, properly or not, before a complete line comes.

@@ -3,24 +3,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
 };
+
+use socket2::SockRef;
 
 use super::{PATIENCE, process::Process};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
 const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
 /// Indexed field of HPACK's static table, RFC 7541 appendix A: `:status: 200`.
@@ -30,8 +32,11 @@ const STATUS_200: u8 = 0x80 | 8;
 pub(crate) const ALL_STREAMS: u32 = (1 << 31) - 1;
 
 /// A connection, and what has been heard on it.
+#[derive(Debug)]
 pub(crate) struct Http2 {
     stream: BufReader<TcpStream>,
+    /// What is not sent before [`Http2::send_held`] says so, if anything is held.
+    held: Option<Vec<u8>>,
     next_stream: u32,
     pongs: usize,
     /// How often the peer has asked whether it is heard.
@@ -46,6 +51,8 @@ pub(crate) struct Http2 {
     pub(crate) resets: BTreeMap<u32, u32>,
     /// Bytes of bodies.
     pub(crate) data: usize,
+    /// The same by stream.
+    pub(crate) lengths: BTreeMap<u32, usize>,
     /// Whether the peer has closed; then we have too.
     pub(crate) ended: bool,
 }
@@ -58,12 +65,19 @@ impl Http2 {
 
     /// Connects with these settings, each a number and a value.
     pub(crate) fn connect_with(process: &Process, settings: &[(u16, u32)]) -> Self {
-        let stream = TcpStream::connect_timeout(&process.address_of_service(), PATIENCE)
-            .expect("the port takes connections");
-        stream.set_nodelay(true).expect("a socket can be set");
-        stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
-        let mut client = Self {
+        let mut client = Self::try_connect(process).expect("the port takes connections");
+        client.begin(settings);
+        client
+    }
+
+    /// Connects, and says nothing.
+    pub(crate) fn try_connect(process: &Process) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&process.address_of_service(), PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
             stream: BufReader::with_capacity(1 << 16, stream),
+            held: None,
             next_stream: 1,
             pongs: 0,
             pings: 0,
@@ -73,24 +87,53 @@ impl Http2 {
             complete: BTreeSet::new(),
             resets: BTreeMap::new(),
             data: 0,
+            lengths: BTreeMap::new(),
             ended: false,
-        };
-        client.send(PREFACE);
+        })
+    }
+
+    /// Lets the kernel hold little of what has come and is not read.
+    pub(crate) fn take_little_at_a_time(&self) {
+        SockRef::from(self.stream.get_ref()).set_recv_buffer_size(128 << 10).expect("a socket can be set");
+    }
+
+    /// Says what a client says first.
+    pub(crate) fn begin(&mut self, settings: &[(u16, u32)]) {
+        self.send(PREFACE);
         let settings = settings
             .iter()
             .flat_map(|(number, value)| number.to_be_bytes().into_iter().chain(value.to_be_bytes()));
-        client.frame(SETTINGS, 0, 0, &settings.collect::<Vec<_>>());
-        client
+        self.frame(SETTINGS, 0, 0, &settings.collect::<Vec<_>>());
     }
 
     fn acknowledge(&mut self, kind: u8, payload: &[u8]) {
         // The peer may have closed in the meantime.
-        let _ = self.stream.get_mut().write_all(&encode(kind, ACK, 0, payload));
+        let _ = self.try_send(&encode(kind, ACK, 0, payload));
     }
 
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).expect("the peer takes what is sent");
+        self.try_send(bytes).expect("the peer takes what is sent");
+    }
+
+    fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.held {
+            Some(held) => held.write_all(bytes),
+            None => self.stream.get_mut().write_all(bytes),
+        }
+    }
+
+    /// Sends nothing from now on, but what [`Http2::send_held`] says.
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Sends so much of what is held, or all of it, and tells how much that was. A peer that has closed takes it too.
+    pub(crate) fn send_held(&mut self, most: usize) -> usize {
+        let held = self.held.as_mut().expect("the test has called `hold`");
+        let piece: Vec<u8> = held.drain(..most.min(held.len())).collect();
+        let _ = self.stream.get_mut().write_all(&piece);
+        piece.len()
     }
 
     /// Sends a frame.
@@ -189,7 +232,8 @@ impl Http2 {
         }
     }
 
-    fn hear_frame(&mut self) {
+    /// Reads one frame, or the end.
+    pub(crate) fn hear_frame(&mut self) {
         let mut head = [0; 9];
         match self.stream.read_exact(&mut head) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -221,6 +265,7 @@ impl Http2 {
             HEADERS | DATA => {
                 if kind == DATA {
                     self.data += payload.len();
+                    *self.lengths.entry(stream).or_default() += payload.len();
                 } else {
                     self.statuses.entry(stream).or_insert(payload[0]);
                 }

@@ -57,7 +57,7 @@ async fn a_preflight_is_answered_also_when_the_service_has_no_room() {
     assert!(response.headers()["access-control-allow-headers"].to_str().unwrap().contains("traceparent"));
 
     assert_problem(get(&client, items.clone()).await, 503).await;
-    assert_eq!(process.metric("http_server_requests_shed_total").await, Some(1));
+    assert_eq!(process.metric("http_server_requests_shed_total{reason=\"in_flight\"}").await, Some(1));
     let stranger = client.get(items).header("origin", "https://evil.example").send().await.unwrap();
     assert!(!stranger.headers().contains_key("access-control-allow-origin"), "{stranger:?}");
 

@@ -138,7 +138,10 @@ impl FrameScanner {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz_tests::holds;
 
     /// What is seen of these bytes when they come in pieces of this size.
     fn seen(bytes: &[u8], size: usize) -> (Vec<(Frame, Vec<u8>)>, FrameScanner) {
@@ -197,5 +200,51 @@ mod tests {
         bytes.extend(last);
         let (_, scanner) = seen(&bytes, bytes.len());
         assert!(scanner.is_between_frames() && !scanner.is_in_header_block());
+    }
+
+    /// Each head, and each unit of a payload that matters, with where it ends; and whether a frame ends with the bytes.
+    fn walked(bytes: &[u8]) -> (Vec<(u8, Vec<u8>, usize)>, bool) {
+        let (mut seen, mut at) = (Vec::new(), 0);
+        while let Some(head) = bytes.get(at..at + 9) {
+            at += 9;
+            seen.push((head[3], Vec::new(), at));
+            let end = at + (usize::from(head[0]) << 16) + (usize::from(head[1]) << 8) + usize::from(head[2]);
+            let payload = &bytes[at..end.min(bytes.len())];
+            let unit = match head[3] {
+                4 => 6,
+                6 => 8,
+                8 => 4,
+                _ => payload.len().max(1),
+            };
+            for part in payload.chunks(unit).filter(|_| matches!(head[3], 4 | 6 | 8)) {
+                at += part.len();
+                if part.len() == unit || at == end {
+                    seen.push((head[3], part.to_vec(), at));
+                }
+            }
+            if end > bytes.len() {
+                return (seen, false);
+            }
+            at = end;
+        }
+        (seen, at == bytes.len())
+    }
+
+    #[test]
+    fn any_pieces_of_frames_are_seen_as_by_one_who_has_all_of_them() {
+        holds("http2", |input| {
+            let mut scanner = FrameScanner::behind(24);
+            let (mut seen, mut passed) = (Vec::new(), 0);
+            for piece in input.pieces() {
+                scanner.scan(piece, |frame, payload, end| {
+                    seen.push((frame.kind, payload.to_vec(), passed + end - 24));
+                });
+                passed += piece.len();
+            }
+            let (expected, is_whole) = input.bytes.get(24..).map_or((Vec::new(), false), walked);
+            prop_assert_eq!(seen, expected);
+            prop_assert_eq!(scanner.is_between_frames(), is_whole && !scanner.is_in_header_block());
+            Ok(())
+        });
     }
 }

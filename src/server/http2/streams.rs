@@ -157,11 +157,13 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
+    use proptest::prelude::*;
     use tokio::time::advance;
 
-    use super::*;
+    use super::{super::frames::FrameScanner, *};
+    use crate::fuzz_tests::holds;
 
     fn frame(kind: u8, stream: u32, length: u32) -> Frame {
         Frame { kind, flags: 0, stream, length }
@@ -224,5 +226,86 @@ mod tests {
         assert_eq!(streams.len(), 1, "trailers open nothing");
         streams.received(frame(RST_STREAM, 3, 4), &[]);
         assert_eq!(streams.len(), 0);
+    }
+
+    /// The open streams of a connection by their numbers: whether a response has begun, and its window.
+    #[derive(Default)]
+    struct Reference {
+        open: BTreeMap<u32, (bool, i64)>,
+        last: u32,
+        window: i64,
+        initial: i64,
+    }
+
+    impl Reference {
+        fn received(&mut self, frame: Frame, payload: &[u8]) {
+            let number = || payload.try_into().map(u32::from_be_bytes).unwrap_or(0);
+            match (frame.kind, payload.len()) {
+                (HEADERS, 0) if frame.stream > self.last => {
+                    self.last = frame.stream;
+                    self.open.insert(frame.stream, (false, self.initial));
+                }
+                (RST_STREAM, 0) => drop(self.open.remove(&frame.stream)),
+                (SETTINGS, 6) if payload.starts_with(&[0, 4]) && !frame.has(ACK) => {
+                    let new = payload[2..].iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
+                    self.open.values_mut().for_each(|(_, window)| *window += new - self.initial);
+                    self.initial = new;
+                }
+                (WINDOW_UPDATE, 4) if frame.stream == 0 => self.window += i64::from(number() << 1 >> 1),
+                (WINDOW_UPDATE, 4) => {
+                    if let Some((_, window)) = self.open.get_mut(&frame.stream) {
+                        *window += i64::from(number() << 1 >> 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+
+        fn sent(&mut self, frame: Frame, payload: &[u8]) {
+            match (frame.kind, payload.len()) {
+                (HEADERS | DATA, 0) => {
+                    let bytes = if frame.kind == DATA { i64::from(frame.length) } else { 0 };
+                    self.window -= bytes;
+                    if frame.has(END_STREAM) {
+                        self.open.remove(&frame.stream);
+                    } else if let Some(stream) = self.open.get_mut(&frame.stream) {
+                        *stream = (true, stream.1 - bytes);
+                    }
+                }
+                (RST_STREAM, 0) => drop(self.open.remove(&frame.stream)),
+                _ => {}
+            }
+        }
+
+        fn held_up(&self) -> Vec<u32> {
+            let is_held_up = |&(begun, window): &(bool, i64)| begun && (window <= 0 || self.window <= 0);
+            self.open.iter().filter(|(_, stream)| is_held_up(stream)).map(|(id, _)| *id).collect()
+        }
+    }
+
+    #[test]
+    fn any_frames_of_both_sides_tell_what_is_open_and_what_is_held_up() {
+        holds("http2", |input| {
+            let mut scanners = [FrameScanner::behind(24), FrameScanner::default()];
+            let mut streams = Streams::default();
+            let mut reference = Reference { window: 65_535, initial: 65_535, ..Reference::default() };
+            // Pieces in turn from the one and from the other side.
+            for (number, piece) in input.pieces().enumerate() {
+                scanners[number % 2].scan(piece, |frame, payload, _| {
+                    if number % 2 == 0 {
+                        streams.received(frame, payload);
+                        reference.received(frame, payload);
+                    } else {
+                        streams.sent(frame, payload);
+                        reference.sent(frame, payload);
+                    }
+                });
+                let mut held_up = streams.held_up_until(Instant::now());
+                held_up.sort_unstable();
+                prop_assert_eq!(held_up, reference.held_up());
+                prop_assert_eq!((streams.len(), streams.last()), (reference.open.len(), reference.last));
+            }
+            Ok(())
+        });
     }
 }

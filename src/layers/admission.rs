@@ -1,0 +1,204 @@
+//! Which requests are worked on when there are more than can be: admission by how long they wait.
+//!
+//! A request waits in two places. Before its handler begins it waits for a thread; that wait is measured, and in a crowd
+//! too long a one is shed (after CoDel, <https://queue.acm.org/detail.cfm?id=2209336>). Inside the handler it waits for
+//! whatever the handler needs; that shows in how long the handlers of its route take, and then as many are let in as
+//! can be answered in time at the pace of the last moment (Little's law).
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::metrics::requests::RequestMetrics;
+
+/// A wait that is no wait.
+const PROMPT: Duration = Duration::from_millis(10);
+
+/// Fewer that wait at once, for each thread, are no crowd, however long they do.
+const FEW: u32 = 8;
+
+/// How long a crowd may last before it is more than a burst.
+const BURST: Duration = Duration::from_millis(200);
+
+/// Admission by the wait for a thread, the same for all routes.
+#[derive(Debug)]
+pub(super) struct Admission {
+    max_wait: Duration,
+    few: u32,
+    started: Instant,
+    /// When the waits so far are made up for, had a few waited all the time; in microseconds from the start.
+    made_up: AtomicU64,
+}
+
+impl Admission {
+    pub(super) fn new(max_wait: Duration, threads: usize) -> Self {
+        let few = FEW.saturating_mul(threads.try_into().unwrap_or(u32::MAX));
+        Self { max_wait, few, started: Instant::now(), made_up: AtomicU64::new(0) }
+    }
+
+    /// Whether a request is still worked on that has waited so long.
+    pub(super) fn admits(&self, waited: Duration, now: Instant, metrics: &RequestMetrics) -> bool {
+        if waited < PROMPT {
+            return true;
+        }
+        metrics.waited(waited);
+        // As a bucket that each wait fills, and a few that wait would keep level.
+        let now = (now - self.started).as_micros() as u64;
+        let level = self.made_up.load(Relaxed).saturating_sub(now) + (waited / self.few).as_micros() as u64;
+        self.made_up.store(now + level, Relaxed);
+        level < BURST.as_micros() as u64 || waited < self.max_wait
+    }
+
+    /// What a handler may wait for what it needs: half of it, as it is only the average that is known.
+    pub(super) fn allowance(&self) -> Duration {
+        self.max_wait / 2
+    }
+}
+
+/// For how long the pace of a route is measured at least, and over how many requests.
+const WINDOW: (Duration, usize) = (Duration::from_millis(50), 10);
+
+/// A window as long says nothing about the pace: nobody asked for most of it.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// No fewer are let in at once.
+const FEWEST: usize = 16;
+
+/// Admission by the pace at which a route's handlers answer.
+#[derive(Debug)]
+pub(super) struct Pace {
+    in_flight: AtomicUsize,
+    limit: AtomicUsize,
+    refused: AtomicUsize,
+    answered: AtomicUsize,
+    /// Those answered, and those whose caller left before.
+    ended: AtomicUsize,
+    /// By those that ended, in microseconds.
+    spent: AtomicU64,
+    judged: Mutex<Judged>,
+}
+
+/// What was found at the end of the last window. Times are in seconds.
+#[derive(Debug)]
+struct Judged {
+    at: Instant,
+    /// What a handler takes on average when it does not wait.
+    unhurried: f64,
+    late: u32,
+    limited: Limited,
+}
+
+/// How it was when the limit came.
+#[derive(Debug)]
+struct Limited {
+    at: Instant,
+    in_flight: usize,
+    /// The last of those in flight, at the pace at that time.
+    would_take: f64,
+}
+
+impl Limited {
+    /// Whether half as many take as long: then it is not for each other that they wait.
+    fn is_in_vain(&self, now: Instant, in_flight: usize, took: f64) -> bool {
+        let is_effective = (now - self.at).as_secs_f64() > 2.0 * self.would_take + took;
+        is_effective && in_flight <= self.in_flight / 2 && took > 0.8 * self.would_take
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let at = Instant::now();
+        let judged = Judged {
+            at,
+            unhurried: f64::INFINITY,
+            late: 0,
+            limited: Limited { at, in_flight: 0, would_take: 0.0 },
+        };
+        Self {
+            in_flight: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            refused: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            spent: AtomicU64::new(0),
+            judged: Mutex::new(judged),
+        }
+    }
+}
+
+impl Pace {
+    /// Whether there is room for another request.
+    pub(super) fn has_room(&self) -> bool {
+        let has_room = self.in_flight.load(Relaxed) < self.limit.load(Relaxed);
+        if !has_room {
+            self.refused.fetch_add(1, Relaxed);
+        }
+        has_room
+    }
+
+    /// Counts a request that has nothing more to wait for from its caller.
+    pub(super) fn begin(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// Counts it out; `allowance` is what a handler may take beyond twice what it takes unhurried. Tells the limit, if
+    /// there is another one now; `usize::MAX` is none.
+    pub(super) fn end(
+        &self,
+        was_answered: bool,
+        took: Duration,
+        now: Instant,
+        allowance: Duration,
+    ) -> Option<usize> {
+        self.in_flight.fetch_sub(1, Relaxed);
+        if was_answered {
+            self.answered.fetch_add(1, Relaxed);
+        }
+        self.spent.fetch_add(took.as_micros() as u64, Relaxed);
+        if self.ended.fetch_add(1, Relaxed) + 1 < WINDOW.1 {
+            return None;
+        }
+        // Whoever comes while it is judged has been counted.
+        let mut judged = self.judged.try_lock().ok()?;
+        if now.saturating_duration_since(judged.at) < WINDOW.0 {
+            return None;
+        }
+        let limit = self.judge(&mut judged, now, allowance.as_secs_f64());
+        (self.limit.swap(limit, Relaxed) != limit).then_some(limit)
+    }
+
+    /// The limit from now on.
+    fn judge(&self, judged: &mut Judged, now: Instant, allowance: f64) -> usize {
+        let window = now - std::mem::replace(&mut judged.at, now);
+        let took = self.spent.swap(0, Relaxed) as f64 / 1e6 / self.ended.swap(0, Relaxed) as f64;
+        let per_second = self.answered.swap(0, Relaxed) as f64 / window.as_secs_f64();
+        let refused = self.refused.swap(0, Relaxed);
+        let in_flight = self.in_flight.load(Relaxed);
+        let limit = self.limit.load(Relaxed);
+        // Forgotten slowly, as what it needs may have become slower for good.
+        judged.unhurried = took.min(judged.unhurried * 1.001);
+        let may_take = 2.0 * judged.unhurried + allowance;
+        let in_time = FEWEST.max((per_second * may_take) as usize);
+        if limit == usize::MAX {
+            let is_late = window < IDLE && in_flight > in_time && took > 1.5 * judged.unhurried;
+            judged.late = if is_late { judged.late + 1 } else { 0 };
+            judged.limited = Limited { at: now, in_flight, would_take: in_flight as f64 / per_second };
+            if judged.late > 1 { in_time } else { limit }
+        } else if took <= may_take {
+            // As long as some are refused, there are too many; perhaps a tenth more can be answered.
+            if refused > 0 { limit.saturating_add(limit / 10) } else { usize::MAX }
+        } else if judged.limited.is_in_vain(now, in_flight, took) {
+            judged.unhurried = took;
+            usize::MAX
+        } else {
+            in_time
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

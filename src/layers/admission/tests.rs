@@ -1,0 +1,140 @@
+//! The pace of a route, on a clock of its own: a handler asks a dependency that answers so many at once.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::*;
+
+/// The default of `APP_MAX_IN_FLIGHT`.
+const MAX_IN_FLIGHT: usize = 1024;
+
+const ALLOWANCE: Duration = Duration::from_millis(25);
+
+/// A dependency: how long it takes for each, and how many it takes at once.
+#[derive(Clone, Copy)]
+struct Dependency {
+    takes: Duration,
+    at_once: usize,
+}
+
+/// What happened to the requests of one load.
+#[derive(Debug, Default)]
+struct Outcome {
+    answered: u32,
+    refused: u32,
+    longest: Duration,
+}
+
+/// A route, and what its dependency is busy with.
+struct Route {
+    pace: Pace,
+    now: Instant,
+    /// When each place of the dependency is free again.
+    places: BinaryHeap<Reverse<Instant>>,
+    /// When each request in flight ends, and when it began.
+    ends: BinaryHeap<Reverse<(Instant, Instant)>>,
+}
+
+impl Route {
+    fn new() -> Self {
+        let pace = Pace::default();
+        Self { pace, now: Instant::now(), places: BinaryHeap::new(), ends: BinaryHeap::new() }
+    }
+
+    /// Asks so often, evenly, for so long.
+    fn load(&mut self, per_second: u32, seconds: f64, dependency: Dependency) -> Outcome {
+        let mut outcome = Outcome::default();
+        let step = Duration::from_secs(1) / per_second;
+        for _ in 0..(f64::from(per_second) * seconds) as u32 {
+            self.now += step;
+            self.end_until(self.now, &mut outcome);
+            if self.ends.len() < MAX_IN_FLIGHT && self.pace.has_room() {
+                self.pace.begin();
+                let free = match self.places.len() < dependency.at_once {
+                    true => self.now,
+                    false => self.places.pop().expect("it has places").0.max(self.now),
+                };
+                self.places.push(Reverse(free + dependency.takes));
+                self.ends.push(Reverse((free + dependency.takes, self.now)));
+            } else {
+                outcome.refused += 1;
+            }
+        }
+        outcome
+    }
+
+    fn end_until(&mut self, until: Instant, outcome: &mut Outcome) {
+        while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= until) {
+            let Reverse((end, began)) = self.ends.pop().expect("just seen");
+            self.pace.end(true, end - began, end, ALLOWANCE);
+            outcome.answered += 1;
+            outcome.longest = outcome.longest.max(end - began);
+        }
+    }
+}
+
+const SLOW: Dependency = Dependency { takes: Duration::from_millis(50), at_once: 100 };
+
+#[test]
+fn overload_is_refused_and_the_rest_is_answered_at_full_pace_and_in_time() {
+    for times in [1.5, 3.0, 6.0, 20.0] {
+        let mut route = Route::new();
+        let offered = (2000.0 * times) as u32;
+        // What was let in before it was known holds up the others.
+        route.load(offered, 1.0, SLOW);
+        let outcome = route.load(offered, 5.0, SLOW);
+        assert!(outcome.answered > 9_000, "{times}: {outcome:?}");
+        assert!(outcome.longest < Duration::from_millis(300), "{times}: {outcome:?}");
+    }
+}
+
+#[test]
+fn nothing_is_refused_below_the_capacity() {
+    let mut route = Route::new();
+    for per_second in [1, 100, 1600, 10, 1600] {
+        assert_eq!(route.load(per_second, 10.0, SLOW).refused, 0, "{per_second}");
+    }
+}
+
+#[test]
+fn a_burst_of_a_tenth_of_a_second_is_let_in() {
+    let mut route = Route::new();
+    route.load(1000, 3.0, SLOW);
+    assert_eq!(route.load(4000, 0.1, SLOW).refused, 0);
+    assert_eq!(route.load(1000, 3.0, SLOW).refused, 0);
+}
+
+#[test]
+fn the_limit_goes_with_the_overload() {
+    let mut route = Route::new();
+    assert!(route.load(6000, 5.0, SLOW).refused > 10_000);
+    route.load(1000, 1.0, SLOW);
+    assert_eq!(route.load(1600, 10.0, SLOW).refused, 0);
+}
+
+#[test]
+fn a_dependency_that_became_slower_and_takes_any_number_is_no_reason_to_refuse() {
+    let unhurried = Dependency { takes: Duration::from_millis(50), at_once: usize::MAX };
+    let slower = Dependency { takes: Duration::from_millis(500), ..unhurried };
+    let mut route = Route::new();
+    route.load(500, 5.0, unhurried);
+    route.load(500, 5.0, slower);
+    assert_eq!(route.load(500, 10.0, slower).refused, 0);
+}
+
+#[test]
+fn callers_that_gave_up_show_that_a_route_is_slow_and_not_that_it_keeps_pace() {
+    let pace = Pace::default();
+    let started = Instant::now();
+    let tick = Duration::from_millis(1);
+    let mut refused = 0;
+    for n in 1..2000 {
+        let now = started + tick * n;
+        refused += u32::from(!pace.has_room());
+        pace.begin();
+        pace.begin();
+        // One of ten is answered; for the others it takes longer and longer, until they leave.
+        let took = Duration::from_millis(5) + tick * n.min(1000);
+        pace.end(n % 10 == 0, took, now, ALLOWANCE);
+    }
+    assert!(refused > 1000, "{refused}");
+}
