@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare libraries proxies e2e fuzz loom mutants \
+.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare rollout-real libraries proxies e2e fuzz loom mutants \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -62,6 +62,8 @@ libraries: ## the clients of rollout --library; rollout/libraries/README.md
 	rollout/libraries/setup.sh
 proxies: ## the proxies of rollout local --through
 	rollout/proxies.sh
+rollout-real: libraries proxies ## nothing is lost by real client libraries, nor through real proxies
+	cargo test --package rollout --locked --test real -- --ignored --test-threads 1
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
 	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
 

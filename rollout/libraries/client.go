@@ -1,4 +1,4 @@
-// Go's net/http: ROLLOUT_HTTP is 1.1 or 2.
+// Go's net/http: ROLLOUT_HTTP is 1.1 or 2, and with ROLLOUT_SHARED all clients share their connections.
 package main
 
 import (
@@ -24,20 +24,28 @@ func main() {
 		close(stop)
 	}()
 	var clients sync.WaitGroup
+	shared := newClient()
 	for range number(os.Getenv("ROLLOUT_CLIENTS")) {
-		clients.Go(func() { client(stop) })
+		own := newClient()
+		if os.Getenv("ROLLOUT_SHARED") != "" {
+			own = shared
+		}
+		clients.Go(func() { run(own, stop) })
 	}
 	clients.Wait()
 }
 
-func client(stop <-chan struct{}) {
+func newClient() *http.Client {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(os.Getenv("ROLLOUT_HTTP") != "2")
 	transport.Protocols.SetHTTP2(os.Getenv("ROLLOUT_HTTP") == "2")
 	transport.Protocols.SetUnencryptedHTTP2(os.Getenv("ROLLOUT_HTTP") == "2")
 	transport.TLSClientConfig = trust()
 	timeout := time.Duration(number(os.Getenv("ROLLOUT_TIMEOUT_MS"))) * time.Millisecond
-	client := &http.Client{Transport: transport, Timeout: timeout}
+	return &http.Client{Transport: transport, Timeout: timeout}
+}
+
+func run(client *http.Client, stop <-chan struct{}) {
 	least, longest, _ := strings.Cut(os.Getenv("ROLLOUT_PAUSE_MS"), " ")
 	min, max := number(least), number(longest)
 	for {

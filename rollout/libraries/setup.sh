@@ -49,8 +49,10 @@ go=$(command -v go || echo "$python/bin/go")
 if [ -x "$go" ] && GOTOOLCHAIN=local GOFLAGS='' quietly "$go" build -o "$into/.go" "$sources/client.go"; then
     client go 1.1 "$(quoted "$into/.go")"
     client go-h2 2 "$(quoted "$into/.go")"
+    # As a proxy does: many requests wait for one connection.
+    client go-shared-h2 2 "env ROLLOUT_SHARED=1 $(quoted "$into/.go")"
 else
-    missing "no Go 1.25 or later on the PATH or from PyPI" go go-h2
+    missing "no Go 1.25 or later on the PATH or from PyPI" go go-h2 go-shared-h2
 fi
 
 if command -v node > /dev/null; then
