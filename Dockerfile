@@ -1,8 +1,19 @@
 # docs/image.md tells how to pin the two base images by digest.
-FROM rust:1.95-slim-bookworm AS build
+FROM --platform=$BUILDPLATFORM rust:1.95-slim-bookworm AS build
+ARG BUILDARCH
+ARG TARGETARCH
+# Another architecture is compiled for, not emulated: it needs its linker, its libc and its standard library.
+ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+RUN if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
+      case "$TARGETARCH" in amd64) gcc=x86-64 rust=x86_64 ;; *) gcc=aarch64 rust=aarch64 ;; esac \
+      && apt-get update \
+      && apt-get install -y --no-install-recommends "gcc-$gcc-linux-gnu" "libc6-dev-$TARGETARCH-cross" \
+      && { [ -d "$(rustc --print sysroot)/lib/rustlib/$rust-unknown-linux-gnu" ] \
+           || rustup target add "$rust-unknown-linux-gnu"; }; \
+    fi
 WORKDIR /src
 COPY . .
-ARG TARGETARCH
 ARG REVISION
 # Dependencies are kept in the mounts: only the engine and the service are built again. Cargo goes by file times, and
 # what another checkout left in the mount may be younger than these sources, hence the touch. RUSTFLAGS would reach

@@ -4,12 +4,10 @@ IMAGE ?= $(NAME):local
 DOCKER ?= docker
 ROLLOUT_ARGS ?=
 
-NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomization.yaml)
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench bench-overload rollout rollout-compare rollout-real libraries proxies e2e fuzz loom mutants \
-	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
+.PHONY: tools $(shell sed -n 's/^\([a-z0-9-]*\):.* ## .*/\1/p' Makefile)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,21 +75,29 @@ image-run: ## run it on 8080 and 9090 of this machine
 image-test: ## test it as people run it
 	DOCKER=$(DOCKER) IMAGE=$(IMAGE) python3 image/test.py
 
-deploy: ## apply an overlay and wait until its pods are replaced: OVERLAY=local
+deploy: ## apply an overlay and wait until its pods are replaced: OVERLAY=local, CONTEXT=kubectl's current one
 	k8s/deploy.sh $(OVERLAY)
 diff: ## what a deploy would change
-	kubectl diff -k k8s/overlays/$(OVERLAY) || test $$? -eq 1
-undeploy: ## remove an overlay with its namespace
-	kubectl delete -k k8s/overlays/$(OVERLAY) --ignore-not-found
+	k8s/diff.sh $(OVERLAY)
+status: ## pods by phase, drain reports, HPA, budgets and events on one screen
+	k8s/status.sh $(OVERLAY)
+undeploy: ## remove an overlay with its namespace; any but local wants CONFIRM=NAMESPACE
+	k8s/undeploy.sh $(OVERLAY) "$(CONFIRM)"
 rollback: ## go back to the revision before
-	kubectl -n $(NAMESPACE) rollout undo deployment/$(NAME)
-	kubectl -n $(NAMESPACE) rollout status deployment/$(NAME) --timeout=15m
+	k8s/rollback.sh $(OVERLAY)
 promote: ## blue-green: switch to the other colour
 	k8s/promote.sh $(OVERLAY)
 canary: ## give the canary a share of the traffic: WEIGHT=0..100
 	k8s/canary.sh $(OVERLAY) "$(WEIGHT)"
+clean-config: ## remove ConfigMaps that no revision needs any more
+	k8s/clean-config.sh $(OVERLAY)
 check-placeholders: ## names in k8s that are still to be changed
 	k8s/check-placeholders.sh
+
+.PHONY: rules
+rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
+	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \
+	  > rules.tmp && mv rules.tmp prometheusrule.yaml
 
 # What the service wants to be made too.
 -include service/service.mk

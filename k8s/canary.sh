@@ -3,31 +3,44 @@
 set -eu
 cd "$(dirname "$0")"
 . ./names.sh
-weight=$2
+weight=${2:-}
 case $weight in
-*[!0-9]* | '') weight=101 ;;
+*[!0-9]* | '' | ????*) weight=101 ;;
 esac
-if [ "$weight" -gt 100 ]; then
-    echo "WEIGHT is a number from 0 to 100." >&2
-    exit 2
-fi
+[ "$weight" -le 100 ] || fail "WEIGHT is a number from 0 to 100."
 
-# The stable track stands first in each rule, the canary second.
-set_weights() { # PATH-OF-A-RULE'S-TARGETS ...
-    patch=
-    for targets in "$@"; do
-        patch="$patch${patch:+, }{\"op\": \"replace\", \"path\": \"$targets/0/weight\", \"value\": $((100 - weight))}"
-        patch="$patch, {\"op\": \"replace\", \"path\": \"$targets/1/weight\", \"value\": $weight}"
-    done
-    printf '[%s]' "$patch"
+# How many rules a route has; none when there is no such route, or no such kind in this cluster.
+count_rules() { # KIND NAME LIST-OF-RULES
+    if found=$(k get "$1" "$2" --ignore-not-found -o "go-template={{range $3}}rule{{\"\n\"}}{{end}}" 2>&1); then
+        printf '%s\n' "$found" | grep -cx rule || true
+    else
+        case $found in
+        *"doesn't have a resource type"*) echo 0 ;;
+        *) fail "$found" ;;
+        esac
+    fi
 }
-if [ -n "$(k get httproutes.gateway.networking.k8s.io "$name" --ignore-not-found -o name 2>/dev/null)" ]; then
-    k patch httproutes.gateway.networking.k8s.io "$name" --type=json \
-        --patch "$(set_weights /spec/rules/0/backendRefs /spec/rules/1/backendRefs)"
-elif [ -n "$(k get virtualservices.networking.istio.io "$name" --ignore-not-found -o name 2>/dev/null)" ]; then
-    k patch virtualservices.networking.istio.io "$name" --type=json --patch "$(set_weights /spec/http/0/route)"
-else
-    echo "There is no route to weigh: add components/canary-gateway-api or components/canary-istio to the overlay." >&2
-    exit 1
-fi
-echo "$weight % of the traffic goes to the canary. An apply sets the weights of the files again: record them there."
+# In each rule the stable track stands first, the canary second.
+set_weights() { # KIND NAME LIST-OF-RULES COUNT TARGETS-OF-A-RULE
+    patch=
+    rule=0
+    while [ "$rule" -lt "$4" ]; do
+        path=$(echo "$3" | tr . /)/$rule/$5
+        patch="$patch${patch:+, }{\"op\": \"replace\", \"path\": \"$path/0/weight\", \"value\": $((100 - weight))}"
+        patch="$patch, {\"op\": \"replace\", \"path\": \"$path/1/weight\", \"value\": $weight}"
+        rule=$((rule + 1))
+    done
+    k patch "$1" "$2" --type=json --patch "[$patch]"
+}
+for route in "httproutes.gateway.networking.k8s.io $name .spec.rules backendRefs" \
+    "virtualservices.networking.istio.io $name-canary .spec.http route"; do
+    # shellcheck disable=SC2086
+    set -- $route
+    rules=$(count_rules "$1" "$2" "$3")
+    if [ "$rules" -gt 0 ]; then
+        set_weights "$1" "$2" "$3" "$rules" "$4"
+        echo "$weight % of the traffic goes to the canary. An apply sets the weights of the files again: record them there."
+        exit
+    fi
+done
+fail "There is no route to weigh: add components/canary-gateway-api or components/canary-istio to the overlay."

@@ -44,6 +44,7 @@ if kubectl get namespace "$namespace" > /dev/null 2>&1 && [ -z "${KEEP:-}" ]; th
     fail "namespace $namespace is there already and would be taken away at the end: set KEEP=1, or delete it first"
 fi
 
+echo "e2e: overlay $overlay, namespace $namespace, context $context"
 load=${LOAD:-}
 if [ -z "$load" ]; then
     case $context in

@@ -166,6 +166,7 @@ where
     let health = Health::new(&lifecycle);
     health.export(&metrics);
     logs.writer.export(&metrics);
+    lifecycle.export_drain(&metrics, config.drain_delay.0 + config.drain_timeout.0);
 
     let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
     let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;

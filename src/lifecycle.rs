@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::IntCounter;
+use prometheus::{Gauge, IntCounter, Opts};
 use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -93,6 +93,25 @@ impl Lifecycle {
             }
         });
         lifecycle
+    }
+
+    /// Exports what is left of the drain's time, and when the last request came in it.
+    pub(crate) fn export_drain(&self, metrics: &Metrics, limit: Duration) {
+        let gauge = |name, help| metrics.add(Gauge::with_opts(Opts::new(name, help)));
+        let remaining = gauge(
+            "lifecycle_drain_remaining_seconds",
+            "Time until what is still open is aborted; before the drain, all that it may take.",
+        );
+        let last = gauge(
+            "lifecycle_last_request_seconds",
+            "Time from the beginning of the drain to the last request that arrived in it.",
+        );
+        let lifecycle = self.clone();
+        metrics.on_scrape(move || {
+            let elapsed = lifecycle.0.draining_since.get().map_or(Duration::ZERO, Instant::elapsed);
+            remaining.set(limit.saturating_sub(elapsed).as_secs_f64());
+            last.set(lifecycle.requests().last_ms().unwrap_or(0) as f64 / 1000.0);
+        });
     }
 
     /// The phase now.

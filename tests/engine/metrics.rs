@@ -1,6 +1,8 @@
 //! `/metrics` of the real process, judged by Prometheus' own tool.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::Write,
     process::{Command, Stdio},
 };
@@ -74,4 +76,44 @@ fn times_are_counters_that_show_less_than_a_second() {
         let seconds: f64 = value.and_then(|value| value.parse().ok()).expect("it is a number");
         assert!(seconds > 0.0 && seconds.fract() > 0.0, "{name} {seconds}");
     }
+}
+
+#[test]
+fn every_metric_has_its_row_in_the_docs() {
+    let process = testbed().start();
+    process.connect().get("/");
+    let metrics = process.connect_to_admin().get("/metrics").body;
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/observability.md");
+    let page = fs::read_to_string(page).expect("it is there");
+    let mut expected = rows(&metrics);
+    // Shown only while there is one.
+    expected.insert(
+        "| `http_server_admission_limit` | gauge | `http_route` | Requests of a route worked on at once, as long as it \
+         can't keep pace. |"
+            .to_owned(),
+    );
+    let (_, table) = page.split_once("| metric | type | labels | what it says |\n").expect("it has a table");
+    let table = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let found: BTreeSet<String> = table.map(str::to_owned).collect();
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let more: Vec<_> = found.difference(&expected).collect();
+    assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\ntoo much: {more:#?}");
+}
+
+/// The rows of the table: name, type, labels, help.
+fn rows(metrics: &str) -> BTreeSet<String> {
+    let mut rows = BTreeSet::new();
+    for family in metrics.split("# HELP ").skip(1) {
+        let (name, rest) = family.split_once(' ').expect("help follows the name");
+        let (help, rest) = rest.split_once("\n# TYPE ").expect("the type follows the help");
+        let (kind, series) = rest.split_once('\n').expect("series follow the type");
+        let kind = kind.rsplit(' ').next().expect("it is a word");
+        let labels = series.lines().filter_map(|line| line.split_once('{')?.1.split_once('}'));
+        let labels = labels.flat_map(|(labels, _)| labels.split(','));
+        let names: BTreeSet<_> = labels.filter_map(|label| Some(label.split_once('=')?.0)).collect();
+        let names: Vec<_> =
+            names.into_iter().filter(|name| *name != "le").map(|name| format!("`{name}`")).collect();
+        rows.insert(format!("| `{name}` | {kind} | {} | {help} |", names.join(", ")));
+    }
+    rows
 }

@@ -97,10 +97,12 @@ fn is_label(text: &str, at: usize, label: &str, language: Language) -> bool {
         && next.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ']' | ')' | '"' | '\'' | '`' | ':'));
     let tagged =
         whole.strip_prefix(':').is_some_and(|tag| tag.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    // A key of a ConfigMap that is filled from a file.
+    let keyed = whole.starts_with(".json=");
     let runs = (before.ends_with("$ ") || previous == Some('`'))
         && COMMANDS.iter().any(|command| whole.starts_with(command));
     let optional = OPTIONS.iter().any(|option| before.ends_with(option));
-    quoted || segment || assigned || tagged || runs || optional || is_scalar(before, whole)
+    quoted || segment || assigned || tagged || keyed || runs || optional || is_scalar(before, whole)
 }
 
 /// The beginning of a YAML value or of an item of a list that is one word.
@@ -176,6 +178,7 @@ mod tests {
   repository=https://git.example.com/platform/X.git
   key: X/token
   host: X.team.example # public
+  - X.json=dashboard.json
 argocd app sync X-production
 kubectl -n X get deployment/X-canary -l app.kubernetes.io/name=X
 kubectl create secret generic X --namespace X --from-file=TOKEN

@@ -40,6 +40,13 @@ pub enum Custom {
     Application(Object<Application>),
     GitRepository(Object<GitRepository>),
     FluxKustomization(Object<FluxKustomization>),
+    HealthCheckPolicy(Object<HealthCheckPolicy>),
+    GcpBackendPolicy(Object<GcpBackendPolicy>),
+    AuthorizationPolicy(Object<AuthorizationPolicy>),
+    Rollout(Object<Rollout>),
+    AnalysisTemplate(Object<AnalysisTemplate>),
+    Canary(Object<Canary>),
+    MetricTemplate(Object<MetricTemplate>),
 }
 
 impl Custom {
@@ -66,6 +73,13 @@ impl Custom {
             ("argoproj.io/v1alpha1", "Application") => read!(Application),
             ("source.toolkit.fluxcd.io/v1", "GitRepository") => read!(GitRepository),
             ("kustomize.toolkit.fluxcd.io/v1", "Kustomization") => read!(FluxKustomization),
+            ("networking.gke.io/v1", "HealthCheckPolicy") => read!(HealthCheckPolicy),
+            ("networking.gke.io/v1", "GCPBackendPolicy") => read!(GcpBackendPolicy),
+            ("security.istio.io/v1", "AuthorizationPolicy") => read!(AuthorizationPolicy),
+            ("argoproj.io/v1alpha1", "Rollout") => read!(Rollout),
+            ("argoproj.io/v1alpha1", "AnalysisTemplate") => read!(AnalysisTemplate),
+            ("flagger.app/v1beta1", "Canary") => read!(Canary),
+            ("flagger.app/v1beta1", "MetricTemplate") => read!(MetricTemplate),
             (version, kind) => Err(format!("{version} {kind}: a deprecated or unknown API")),
         }
     }
@@ -83,27 +97,35 @@ macro_rules! specs {
 
 specs! {
     /// Which pods Prometheus scrapes, and where.
-    PodMonitor { job_label: String, selector: LabelSelector, pod_metrics_endpoints: Vec<Endpoint> }
+    PodMonitor {
+        job_label: String,
+        pod_target_labels: Vec<String>,
+        selector: LabelSelector,
+        pod_metrics_endpoints: Vec<Endpoint>,
+    }
     /// One port to scrape.
     Endpoint { port: String, path: String, interval: String, scrape_timeout: String }
-    /// Alerts.
+    /// Recording rules and alerts.
     PrometheusRule { groups: Vec<Group> }
-    /// Alerts that are evaluated together.
-    Group { name: String, rules: Vec<Alert> }
-    /// One alert.
-    Alert {
-        alert: String,
+    /// Rules that are evaluated together.
+    Group { name: String, rules: Vec<PromRule> }
+    /// A recording rule or an alert.
+    PromRule {
+        record: Option<String>,
+        alert: Option<String>,
         expr: String,
-        r#for: String,
+        r#for: Option<String>,
+        #[serde(default)]
         labels: BTreeMap<String, String>,
+        #[serde(default)]
         annotations: BTreeMap<String, String>,
     }
     /// Requests of a host, and the Services that answer them.
     HttpRoute { parent_refs: Vec<ParentRef>, hostnames: Vec<String>, rules: Vec<HttpRule> }
     /// The Gateway that a route hangs on.
-    ParentRef { name: String, namespace: String }
+    ParentRef { name: String, namespace: String, section_name: Option<String> }
     /// Requests of one kind.
-    HttpRule { matches: Vec<Value>, timeouts: Timeouts, backend_refs: Vec<BackendRef> }
+    HttpRule { matches: Vec<Value>, timeouts: Option<Timeouts>, backend_refs: Vec<BackendRef> }
     /// How long a request may take.
     Timeouts { request: String, backend_request: Option<String> }
     /// A Service, and its share of the requests.
@@ -158,7 +180,12 @@ specs! {
     /// How long an idle one is kept.
     HttpPool { idle_timeout: String }
     /// Requests of a host, and the Services that answer them.
-    VirtualService { hosts: Vec<String>, http: Vec<IstioRoute> }
+    VirtualService {
+        hosts: Vec<String>,
+        #[serde(default)]
+        gateways: Vec<String>,
+        http: Vec<IstioRoute>,
+    }
     /// Requests of one kind.
     IstioRoute { route: Vec<IstioDestination>, timeout: String }
     /// A Service, and its share of the requests.
@@ -192,4 +219,58 @@ specs! {
     }
     /// A GitRepository.
     SourceRef { kind: String, name: String }
+    /// How Google's load balancer asks whether a pod is healthy.
+    HealthCheckPolicy { default: HealthCheck, target_ref: PolicyTarget }
+    /// How often, and what.
+    HealthCheck {
+        check_interval_sec: u64,
+        timeout_sec: u64,
+        healthy_threshold: u64,
+        unhealthy_threshold: u64,
+        config: HealthCheckConfig,
+    }
+    /// By which protocol.
+    HealthCheckConfig { r#type: String, http_health_check: HttpHealthCheck }
+    /// The port of the Service, and the path.
+    HttpHealthCheck { port_specification: String, request_path: String }
+    /// How Google's load balancer treats requests to a Service.
+    GcpBackendPolicy { default: Value, target_ref: PolicyTarget }
+    /// Who may not call, or may, within the mesh.
+    AuthorizationPolicy { selector: LabelSelector, action: String, rules: Value }
+    /// How Argo Rollouts brings in the pods of a Deployment.
+    Rollout {
+        workload_ref: WorkloadRef,
+        min_ready_seconds: i32,
+        progress_deadline_seconds: i32,
+        progress_deadline_abort: bool,
+        strategy: Value,
+    }
+    /// The Deployment, and when it loses its own pods.
+    WorkloadRef { api_version: String, kind: String, name: String, scale_down: String }
+    /// What Argo Rollouts asks of Prometheus.
+    AnalysisTemplate { args: Value, metrics: Vec<Metric> }
+    /// One question, and which answers are good.
+    Metric {
+        name: String,
+        initial_delay: String,
+        interval: String,
+        count: u32,
+        failure_limit: u32,
+        success_condition: String,
+        failure_condition: String,
+        provider: Value,
+    }
+    /// How Flagger brings in the pods of a Deployment.
+    Canary {
+        provider: String,
+        target_ref: TargetRef,
+        autoscaler_ref: TargetRef,
+        progress_deadline_seconds: i32,
+        service: Value,
+        analysis: Value,
+    }
+    /// What Flagger asks of Prometheus.
+    MetricTemplate { provider: Value, query: String }
+    /// A Service.
+    PolicyTarget { group: String, kind: String, name: String }
 }

@@ -27,9 +27,9 @@ pub fn service() -> String {
 
 /// Every kustomization that is meant to be applied, relative to [`root`]: the base, the overlays, the
 /// combinations of
-/// `tests`, and `gitops`.
+/// `tests`, `gitops`, and the load test.
 pub fn targets() -> Vec<String> {
-    let mut targets = vec!["base".to_owned()];
+    let mut targets = vec!["base".to_owned(), "rollout-test".to_owned()];
     for group in ["overlays", "tests", "gitops"] {
         targets.extend(children(group));
     }

@@ -6,12 +6,14 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
         core::v1::{
             ConfigMap, Container, LimitRange, Namespace, PodSpec, Probe, ResourceQuota, Service,
             ServiceAccount,
         },
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -40,6 +42,9 @@ pub struct Rendered {
     pub namespaces: Vec<Namespace>,
     pub quotas: Vec<ResourceQuota>,
     pub limits: Vec<LimitRange>,
+    pub jobs: Vec<Job>,
+    pub roles: Vec<Role>,
+    pub bindings: Vec<RoleBinding>,
     pub custom: Vec<Custom>,
     /// Kind, metadata and nothing else, of every object.
     pub every: Vec<(String, ObjectMeta)>,
@@ -71,6 +76,9 @@ impl Rendered {
                 "Namespace" => all.namespaces.push(read!()),
                 "ResourceQuota" => all.quotas.push(read!()),
                 "LimitRange" => all.limits.push(read!()),
+                "Job" => all.jobs.push(read!()),
+                "Role" => all.roles.push(read!()),
+                "RoleBinding" => all.bindings.push(read!()),
                 _ => all.custom.push(Custom::read(object)?),
             }
         }
@@ -145,6 +153,7 @@ impl Rendered {
             match custom {
                 Custom::HttpRoute(_) => fronts.insert("gateway-api"),
                 Custom::VirtualService(_) => fronts.insert("istio"),
+                Custom::GcpBackendPolicy(_) => fronts.insert("gke"),
                 _ => false,
             };
         }
@@ -208,6 +217,14 @@ impl<'a> Workload<'a> {
     /// Whether the image is one that was loaded into a developer's own cluster: it is never pulled.
     pub fn local(&self) -> bool {
         self.container.image_pull_policy.as_deref() == Some("Never")
+    }
+
+    /// Whether OpenShift is to give the pods their uid.
+    pub fn on_openshift(&self) -> bool {
+        let spec = self.deployment.spec.as_ref();
+        let metadata = spec.and_then(|spec| spec.template.metadata.as_ref());
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|all| all.contains_key("openshift.io/required-scc"))
     }
 
     /// The value of a pod label.

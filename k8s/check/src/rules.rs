@@ -1,9 +1,15 @@
 //! What must hold in every rendered kustomization, one function each.
 
+mod alb;
 mod drain;
+mod gitops;
 mod identity;
+mod platforms;
 mod pods;
+mod progressive;
+mod quota;
 mod scaling;
+mod tracks;
 mod traffic;
 
 use crate::Rendered;
@@ -55,7 +61,7 @@ pub const RULES: &[Rule] = &[
     everywhere("autoscaler", scaling::autoscaler),
     everywhere("disruption-budget", scaling::budget),
     everywhere("rollout-proceeds", scaling::rollout),
-    everywhere("quota-has-room", scaling::quota),
+    everywhere("quota-has-room", quota::quota),
     // Who reaches whom.
     everywhere("service-selects", traffic::services),
     everywhere("selectors-disjoint", traffic::disjoint),
@@ -64,10 +70,24 @@ pub const RULES: &[Rule] = &[
     overlays("public-host", traffic::public_host),
     everywhere("network-policy", traffic::policy),
     everywhere("scrape", traffic::scrape),
+    everywhere("alb", alb::alb),
+    // Two tracks.
+    everywhere("config-per-track", tracks::config),
+    everywhere("service-names-track", tracks::services),
+    everywhere("weights-decide", tracks::weights),
     // Names.
     everywhere("labels", identity::labels),
     everywhere("references", identity::references),
     everywhere("no-token", identity::no_token),
+    everywhere("least-rights", identity::least_rights),
     everywhere("no-secret-in-config", identity::no_secret_in_config),
     overlays("namespace", identity::namespace),
+    // Controllers that bring in new versions.
+    everywhere("progressive-delivery", progressive::delivery),
+    // What a platform refuses, or needs besides.
+    everywhere("gateway", platforms::gateway),
+    everywhere("platform-network", platforms::network),
+    overlays("architecture", platforms::architecture),
+    everywhere("config-outlives-rollout", gitops::config),
+    everywhere("server-side-diff", gitops::server_side_diff),
 ];

@@ -6,9 +6,11 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
         core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service, ServiceAccount},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
     },
     serde::{Serialize, de::DeserializeOwned},
 };
@@ -22,6 +24,9 @@ fn built_in(object: &Value) -> Option<Vec<String>> {
     Some(match (text("apiVersion"), text("kind")) {
         ("apps/v1", "Deployment") => typed::<Deployment>(object),
         ("autoscaling/v2", "HorizontalPodAutoscaler") => typed::<HorizontalPodAutoscaler>(object),
+        ("batch/v1", "Job") => typed::<Job>(object),
+        ("rbac.authorization.k8s.io/v1", "Role") => typed::<Role>(object),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding") => typed::<RoleBinding>(object),
         ("networking.k8s.io/v1", "Ingress") => typed::<Ingress>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => typed::<NetworkPolicy>(object),
         ("policy/v1", "PodDisruptionBudget") => typed::<PodDisruptionBudget>(object),
@@ -139,7 +144,7 @@ impl Crds {
         for entry in fs::read_dir(dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|ext| ext == "yaml") {
-                texts.push(fs::read_to_string(&path).map_err(failed)?);
+                texts.push(without_descriptions(&fs::read_to_string(&path).map_err(failed)?));
             }
         }
         Ok(Self(texts))
@@ -190,6 +195,18 @@ impl Crds {
             Err(e) => vec![format!("{kind}: its schema cannot be read: {e}")],
         }
     }
+}
+
+/// Descriptions of several lines, of which some releases have one that is no YAML in the strict sense.
+fn without_descriptions(text: &str) -> String {
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        let begins = line.trim_start().strip_prefix("description: '");
+        let part_of_it = inside || begins.is_some();
+        inside = part_of_it && !(begins.unwrap_or(line).ends_with('\''));
+        !part_of_it
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Refuses fields that a schema does not list, where it lists any and does not say that others may follow.

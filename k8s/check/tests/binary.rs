@@ -209,10 +209,13 @@ fn asked(rendered: &Rendered) -> Vec<(String, String)> {
         }
     }
     for custom in &rendered.custom {
-        if let Custom::PodMonitor(monitor) = custom {
-            asked.extend(
+        match custom {
+            Custom::PodMonitor(monitor) => asked.extend(
                 monitor.spec.pod_metrics_endpoints.iter().map(|to| (to.port.clone(), to.path.clone())),
-            );
+            ),
+            Custom::HealthCheckPolicy(policy) => asked
+                .push(("http".to_owned(), policy.spec.default.config.http_health_check.request_path.clone())),
+            _ => {}
         }
     }
     for ingress in &rendered.ingresses {

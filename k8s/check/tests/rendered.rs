@@ -19,6 +19,10 @@ const NO_SCHEMAS: &str = "\n\
     NOTE: CRD_SCHEMAS is not set, so custom resources are checked only structurally: kind, version, and the fields that\n\
     NOTE: manifests::custom knows. Set it to a directory of CustomResourceDefinitions to check every field.";
 
+/// Kinds whose schemas are in no release that one could copy: the first check has to do for them.
+const UNPUBLISHED: &[&str] =
+    &["HealthCheckPolicy", "GCPBackendPolicy", "AuthorizationPolicy", "MetricTemplate"];
+
 #[test]
 fn every_target_fits_the_schemas_of_its_kinds() {
     let mut faults = Vec::new();
@@ -42,7 +46,7 @@ fn every_custom_resource_fits_its_schema() {
     let (mut faults, mut checked) = (Vec::new(), 0);
     for target in targets() {
         for object in kustomize(&target).unwrap() {
-            if schema::is_custom(&object) {
+            if schema::is_custom(&object) && !UNPUBLISHED.iter().any(|kind| object["kind"] == **kind) {
                 checked += 1;
                 let found = crds.faults(&object).into_iter();
                 faults.extend(found.map(|fault| format!("{target}: {fault}")));
@@ -58,7 +62,7 @@ fn every_target_keeps_every_rule() {
     let mut faults = Vec::new();
     for target in targets() {
         let rendered = Rendered::read(&kustomize(&target).unwrap()).unwrap();
-        if !target.starts_with("gitops/") {
+        if !target.starts_with("gitops/") && target != "rollout-test" {
             assert!(rendered.workloads().count() > 0, "{target} has no Deployment");
         }
         for rule in RULES.iter().filter(|rule| rule.in_base || target != "base") {
@@ -67,4 +71,16 @@ fn every_target_keeps_every_rule() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn what_an_overlay_generates_is_for_both_tracks_and_what_it_patches_is_for_one() {
+    let rendered = Rendered::read(&kustomize("tests/blue-green").unwrap()).unwrap();
+    let of = |track: &str| {
+        let workload = rendered.workloads().find(|workload| workload.label("track") == track).unwrap();
+        let all = rendered.environment(&workload);
+        [all["APP_ACCESS_LOG"].clone(), all["APP_LOG"].clone()]
+    };
+    assert_eq!(of("stable"), ["all", "info"]);
+    assert_eq!(of("green"), ["all", "debug"]);
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use manifests::{
-    render::{children, root},
+    Rendered,
+    render::{children, kustomize, root},
     rules::RULES,
 };
 
@@ -83,6 +84,8 @@ fn every_overlay_sets_its_tag_in_one_place() {
         let tags: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("newTag: ")).collect();
         assert_eq!(tags.len(), 1, "{overlay}: {tags:?}");
         assert_ne!(tags, ["latest"], "{overlay}");
+        // The image's name is read from site.env itself, not from what an overlay merges into it.
+        assert!(!text.contains("- image="), "{overlay}: another image is named by `newName`, under `images`");
     }
 }
 
@@ -111,4 +114,33 @@ fn every_rule_is_named_where_the_decisions_stand() {
             rule.name
         );
     }
+}
+
+#[test]
+fn the_page_removes_every_kind_of_which_a_second_track_leaves_an_object_behind() {
+    let page = read(&root().join("../docs/strategies.md"));
+    let mut checked = 0;
+    for target in children("tests") {
+        let objects = kustomize(&target).expect("the target renders, or another test says why");
+        for (kind, metadata) in Rendered::read(&objects).expect("its kinds are known").every {
+            let labels = metadata.labels.unwrap_or_default();
+            let Some(track) = labels.get("track").filter(|track| *track != "stable") else { continue };
+            let kind = match kind.as_str() {
+                "HorizontalPodAutoscaler" => "hpa".to_owned(),
+                "PodDisruptionBudget" => "pdb".to_owned(),
+                kind => kind.to_lowercase() + "s",
+            };
+            let removes = |line: &str| {
+                let kinds = line.split(" delete ").nth(1).and_then(|rest| rest.split(' ').next());
+                line.contains(&format!(",track={track}"))
+                    && kinds.is_some_and(|kinds| kinds.split(',').any(|k| k == kind))
+            };
+            assert!(
+                page.lines().any(removes),
+                "docs/strategies.md leaves {kind} of {track} behind ({target})"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked}");
 }

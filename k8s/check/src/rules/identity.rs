@@ -14,7 +14,7 @@ const WORKLOAD: &[&str] = &[
     "app.kubernetes.io/managed-by",
 ];
 
-/// The recommended labels, `instance` being the name of the workload itself unless it is a colour.
+/// The recommended labels; and what belongs to a second track carries its label, by which it is removed again.
 pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for (kind, metadata) in &rendered.every {
@@ -28,6 +28,15 @@ pub(super) fn labels(rendered: &Rendered) -> Vec<String> {
         for key in WORKLOAD {
             if !own.contains_key(*key) || !workload.labels.contains_key(*key) {
                 faults.push(format!("{}: no label {key}, on itself or on its pods", workload.name));
+            }
+        }
+        let track = workload.label("track");
+        for (kind, metadata) in rendered.every.iter().filter(|_| track != "stable") {
+            let named = metadata.name.as_deref().is_some_and(|name| name.starts_with(workload.name));
+            if named
+                && metadata.labels.as_ref().and_then(|labels| labels.get("track")).is_none_or(|t| t != track)
+            {
+                faults.push(format!("{kind} {:?}: no label track={track}", metadata.name));
             }
         }
     }
@@ -47,6 +56,8 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             _ => false,
         };
     }
+    let made: BTreeSet<&str> = secrets.union(&certificates).copied().collect();
+    let mut used = BTreeSet::new();
     let names = |kind: &str| -> BTreeSet<&str> {
         rendered.every.iter().filter(|(k, _)| k == kind).filter_map(|(_, m)| m.name.as_deref()).collect()
     };
@@ -60,7 +71,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             }
             if let Some(secret) = &from.secret_ref {
                 asked.insert(secret.name.as_str());
-                if secret.optional != Some(true) && !secrets.contains(secret.name.as_str()) {
+                if secret.optional != Some(true) && !made.contains(secret.name.as_str()) {
                     faults.push(format!(
                         "{}: nothing makes the Secret {}, and it may not be absent",
                         workload.name, secret.name
@@ -78,7 +89,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
         for secret in workload.pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref()) {
             let name = secret.secret_name.as_deref().unwrap_or_default();
             asked.insert(name);
-            if secret.optional != Some(true) && !secrets.contains(name) {
+            if secret.optional != Some(true) && !made.contains(name) {
                 faults.push(format!(
                     "{}: nothing makes the Secret {name}, and it may not be absent",
                     workload.name
@@ -88,6 +99,7 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
         for secret in secrets.difference(&asked) {
             faults.push(format!("{}: does not read the Secret {secret} that is made", workload.name));
         }
+        used.extend(asked);
         for variable in
             workload.container.env.iter().flatten().filter(|variable| variable.name.ends_with("_FILE"))
         {
@@ -103,15 +115,14 @@ pub(super) fn references(rendered: &Rendered) -> Vec<String> {
             }
         }
     }
-    let of_ingress: BTreeSet<&str> = rendered
+    let tls = rendered
         .ingresses
         .iter()
-        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()))
-        .filter_map(|tls| tls.secret_name.as_deref())
-        .collect();
+        .flat_map(|ingress| ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()));
+    used.extend(tls.filter_map(|tls| tls.secret_name.as_deref()));
     if !rendered.ingresses.is_empty() {
-        for certificate in certificates.difference(&of_ingress) {
-            faults.push(format!("Certificate: no Ingress uses the Secret {certificate}"));
+        for certificate in certificates.difference(&used) {
+            faults.push(format!("Certificate: neither an Ingress nor a pod uses the Secret {certificate}"));
         }
     }
     let issuers = names("Issuer");
@@ -187,8 +198,8 @@ pub(super) fn no_secret_in_config(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Everything in one namespace, which is not `default`; where the namespace itself is here, it enforces
-/// `restricted`.
+/// Everything in one namespace, which is not `default`, and is called `…-local` if it is a developer's own and only then;
+/// where the namespace itself is here, it enforces `restricted`.
 pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
@@ -205,6 +216,12 @@ pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
     if used.len() > 1 {
         faults.push(format!("several namespaces: {used:?}"));
     }
+    let local = rendered.workloads().any(|workload| workload.local());
+    for name in used.iter().filter(|name| name.ends_with("-local") != local) {
+        faults.push(format!(
+            "namespace {name}: what is local has one that ends in -local, and nothing else has"
+        ));
+    }
     for namespace in &rendered.namespaces {
         let name = namespace.metadata.name.as_deref().unwrap_or_default();
         if !used.contains(name) {
@@ -213,6 +230,36 @@ pub(super) fn namespace(rendered: &Rendered) -> Vec<String> {
         let labels = namespace.metadata.labels.clone().unwrap_or_default();
         if labels.get("pod-security.kubernetes.io/enforce").map(String::as_str) != Some("restricted") {
             faults.push(format!("Namespace {name}: does not enforce restricted pod security"));
+        }
+    }
+    faults
+}
+
+/// A Job may do what its Role says and no more: no wildcard, no Secret, and what it changes is named.
+pub(super) fn least_rights(rendered: &Rendered) -> Vec<String> {
+    let mut faults = Vec::new();
+    for rule in rendered.roles.iter().flat_map(|role| role.rules.iter().flatten()) {
+        let resources: Vec<_> = rule.resources.iter().flatten().map(String::as_str).collect();
+        let mut words = resources.iter().copied().chain(rule.verbs.iter().map(String::as_str));
+        if words.any(|word| ["*", "secrets", "deletecollection", "escalate", "bind"].contains(&word)) {
+            faults.push(format!("Role: {:?} of {resources:?} is too much", rule.verbs));
+        }
+        let changes = rule.verbs.iter().any(|verb| ["update", "patch", "delete"].contains(&verb.as_str()));
+        if changes && rule.resource_names.as_ref().is_none_or(Vec::is_empty) {
+            faults.push(format!("Role: may change every one of {resources:?}"));
+        }
+    }
+    for pod in rendered.jobs.iter().filter_map(|job| job.spec.as_ref()?.template.spec.as_ref()) {
+        let account = pod.service_account_name.as_deref().unwrap_or("default");
+        let bound = rendered.bindings.iter().any(|binding| {
+            binding.subjects.iter().flatten().any(|subject| subject.name == account)
+                && rendered
+                    .roles
+                    .iter()
+                    .any(|role| role.metadata.name.as_ref() == Some(&binding.role_ref.name))
+        });
+        if !bound {
+            faults.push(format!("ServiceAccount {account}: has no Role"));
         }
     }
     faults

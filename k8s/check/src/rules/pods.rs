@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
+use k8s_openapi::{
+    api::core::v1::PodSpec,
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
 
+use super::progressive::rollout_of;
 use crate::{Rendered, rendered::Workload, units::quantity};
 
 fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) -> Vec<String> {
@@ -16,76 +20,79 @@ fn each(rendered: &Rendered, check: impl Fn(&Workload<'_>, &mut Vec<String>)) ->
     faults
 }
 
-/// Pod Security `restricted`, in full.
+/// Pod Security `restricted`, in full, also of a Job's pods.
 pub(super) fn restricted(rendered: &Rendered) -> Vec<String> {
-    each(rendered, |workload, faults| {
-        let pod = workload.pod;
-        let mut refuse = |broken: bool, what: &str| {
-            if broken {
-                faults.push(what.to_owned());
-            }
-        };
-        refuse(
-            pod.host_network == Some(true) || pod.host_pid == Some(true) || pod.host_ipc == Some(true),
-            "shares a namespace of the node",
-        );
-        for volume in pod.volumes.iter().flatten() {
-            let allowed = volume.config_map.is_some()
-                || volume.csi.is_some()
-                || volume.downward_api.is_some()
-                || volume.empty_dir.is_some()
-                || volume.ephemeral.is_some()
-                || volume.persistent_volume_claim.is_some()
-                || volume.projected.is_some()
-                || volume.secret.is_some();
-            refuse(!allowed, &format!("volume {} is of a kind that restricted refuses", volume.name));
-        }
-        let of_pod = pod.security_context.clone().unwrap_or_default();
-        refuse(of_pod.sysctls.is_some(), "sets sysctls");
-        refuse(
-            of_pod.se_linux_options.is_some() || of_pod.windows_options.is_some(),
-            "sets SELinux or Windows options",
-        );
-        refuse(
-            of_pod.app_armor_profile.is_some_and(|p| p.type_ == "Unconfined"),
-            "is not confined by AppArmor",
-        );
-        let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
-        for container in containers {
-            let own = container.security_context.clone().unwrap_or_default();
-            let capabilities = own.capabilities.clone().unwrap_or_default();
-            refuse(own.privileged == Some(true), "is privileged");
-            refuse(own.allow_privilege_escalation != Some(false), "allows privilege escalation");
-            refuse(capabilities.drop != Some(vec!["ALL".to_owned()]), "does not drop ALL capabilities");
-            refuse(
-                capabilities.add.is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
-                "adds capabilities",
-            );
-            refuse(own.proc_mount.is_some_and(|mount| mount != "Default"), "mounts an unmasked /proc");
-            refuse(own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true), "may run as root");
-            refuse(own.run_as_user.or(of_pod.run_as_user) == Some(0), "runs as root");
-            let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile.clone()).map(|profile| profile.type_);
-            refuse(
-                !matches!(seccomp.as_deref(), Some("RuntimeDefault" | "Localhost")),
-                "has no seccomp profile",
-            );
-            refuse(
-                container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)),
-                "takes a port of the node",
-            );
-        }
+    let mut faults = each(rendered, |workload, faults| {
+        restricted_pod(workload.pod, faults);
         for (name, probe) in workload.probes() {
             let host = probe
                 .http_get
                 .as_ref()
                 .and_then(|get| get.host.as_ref())
                 .or(probe.tcp_socket.as_ref().and_then(|tcp| tcp.host.as_ref()));
-            refuse(host.is_some(), &format!("{name} probe names a host"));
+            if host.is_some() {
+                faults.push(format!("{name} probe names a host"));
+            }
         }
-    })
+    });
+    for pod in rendered.jobs.iter().filter_map(|job| job.spec.as_ref()?.template.spec.as_ref()) {
+        restricted_pod(pod, &mut faults);
+    }
+    faults
 }
 
-/// uid and gid above 10000, so that they are nobody's on the node.
+fn restricted_pod(pod: &PodSpec, faults: &mut Vec<String>) {
+    let mut refuse = |broken: bool, what: &str| {
+        if broken {
+            faults.push(what.to_owned());
+        }
+    };
+    refuse(
+        pod.host_network == Some(true) || pod.host_pid == Some(true) || pod.host_ipc == Some(true),
+        "shares a namespace of the node",
+    );
+    for volume in pod.volumes.iter().flatten() {
+        let allowed = volume.config_map.is_some()
+            || volume.csi.is_some()
+            || volume.downward_api.is_some()
+            || volume.empty_dir.is_some()
+            || volume.ephemeral.is_some()
+            || volume.persistent_volume_claim.is_some()
+            || volume.projected.is_some()
+            || volume.secret.is_some();
+        refuse(!allowed, &format!("volume {} is of a kind that restricted refuses", volume.name));
+    }
+    let of_pod = pod.security_context.clone().unwrap_or_default();
+    refuse(of_pod.sysctls.is_some(), "sets sysctls");
+    refuse(
+        of_pod.se_linux_options.is_some() || of_pod.windows_options.is_some(),
+        "sets SELinux or Windows options",
+    );
+    refuse(of_pod.app_armor_profile.is_some_and(|p| p.type_ == "Unconfined"), "is not confined by AppArmor");
+    let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
+    for container in containers {
+        let own = container.security_context.clone().unwrap_or_default();
+        let capabilities = own.capabilities.clone().unwrap_or_default();
+        refuse(own.privileged == Some(true), "is privileged");
+        refuse(own.allow_privilege_escalation != Some(false), "allows privilege escalation");
+        refuse(capabilities.drop != Some(vec!["ALL".to_owned()]), "does not drop ALL capabilities");
+        refuse(
+            capabilities.add.is_some_and(|add| add.iter().any(|c| c != "NET_BIND_SERVICE")),
+            "adds capabilities",
+        );
+        refuse(own.proc_mount.is_some_and(|mount| mount != "Default"), "mounts an unmasked /proc");
+        refuse(own.run_as_non_root.or(of_pod.run_as_non_root) != Some(true), "may run as root");
+        refuse(own.run_as_user.or(of_pod.run_as_user) == Some(0), "runs as root");
+        let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile.clone()).map(|profile| profile.type_);
+        refuse(!matches!(seccomp.as_deref(), Some("RuntimeDefault" | "Localhost")), "has no seccomp profile");
+        refuse(
+            container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)),
+            "takes a port of the node",
+        );
+    }
+}
+
+/// uid and gid above 10000, so that they are nobody's on the node; none on OpenShift, which gives its own.
 pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
     each(rendered, |workload, faults| {
         let of_pod = workload.pod.security_context.clone().unwrap_or_default();
@@ -93,9 +100,15 @@ pub(super) fn ids(rendered: &Rendered) -> Vec<String> {
         for (what, id) in [
             ("uid", own.run_as_user.or(of_pod.run_as_user)),
             ("gid", own.run_as_group.or(of_pod.run_as_group)),
+            ("group of volumes", of_pod.fs_group),
         ] {
-            if id.is_none_or(|id| id <= 10_000) {
-                faults.push(format!("{what} {id:?} is not above 10000"));
+            match id {
+                Some(id) if workload.on_openshift() => {
+                    faults.push(format!("{what} {id} is not the namespace's"))
+                }
+                None if workload.on_openshift() => {}
+                Some(id) if id > 10_000 => {}
+                _ => faults.push(format!("{what} {id:?} is not above 10000")),
             }
         }
     })
@@ -136,22 +149,36 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// A tag or a digest, and not `latest`.
+/// A tag that is not `latest`, or a digest, of a name that has a port nowhere but in its registry.
 pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     each(rendered, |workload, faults| {
         let image = workload.container.image.as_deref().unwrap_or_default();
-        let (name, digest) =
-            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-        // A colon before the last slash belongs to the registry's port.
-        let last = name.rsplit('/').next().unwrap_or_default();
-        let tag = last.split_once(':').map(|(_, tag)| tag);
+        let (name, tag, digest) = image_parts(image);
         if tag == Some("latest") || (tag.is_none_or(str::is_empty) && digest.is_none()) {
             faults.push(format!("image {image} is not fixed to a tag"));
+        }
+        if tag.is_some_and(hex) || !digest.is_none_or(|d| d.strip_prefix("sha256:").is_some_and(hex)) {
+            faults.push(format!("image {image}: its digest is not one"));
+        }
+        if name.split('/').skip(1).any(|part| part.contains(':')) {
+            faults.push(format!("image {image}: a port in the middle of its name"));
         }
         if workload.container.image_pull_policy.is_none() {
             faults.push("says nothing about pulling its image".to_owned());
         }
     })
+}
+
+/// An image's name with its registry, its tag, its digest.
+fn image_parts(image: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    // A colon before the last slash belongs to the registry's port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[last..].split_once(':') {
+        Some((own, tag)) => (&name[..last + own.len()], Some(tag), digest),
+        None => (name, None, digest),
+    }
 }
 
 /// Startup, readiness and liveness, each at its own path of a declared port, the admin port.
@@ -271,7 +298,12 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("is not spread by {key}"));
                 continue;
             };
-            if constraint.match_label_keys != Some(vec!["pod-template-hash".to_owned()]) {
+            // Argo Rollouts has a label of its own for its revisions.
+            let revision = match rollout_of(rendered, workload.name) {
+                Some(_) => "rollouts-pod-template-hash",
+                None => "pod-template-hash",
+            };
+            if constraint.match_label_keys != Some(vec![revision.to_owned()]) {
                 faults.push(format!("spread by {key} counts the pods of an old revision"));
             }
             if constraint
@@ -285,17 +317,21 @@ pub(super) fn spread(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// Two tracks differ in their names and in the tag of their image: a component that one of them missed is a
-/// difference.
+/// Two tracks differ in their names, in the tag of their image and in their ConfigMap: a component that one of them missed
+/// is a difference.
 pub(super) fn alike(rendered: &Rendered) -> Vec<String> {
     let bare = |workload: &Workload<'_>| {
         let mut template = workload.deployment.spec.clone().unwrap_or_default().template;
         if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
             labels.retain(|key, _| key != "track" && key != "app.kubernetes.io/instance");
         }
+        // Each reads a ConfigMap of its own.
+        let containers = template.spec.iter_mut().flat_map(|pod| &mut pod.containers);
+        for from in containers.flat_map(|container| container.env_from.iter_mut().flatten()) {
+            from.config_map_ref.iter_mut().for_each(|map| map.name.clear());
+        }
         if let Some(container) = template.spec.as_mut().and_then(|pod| pod.containers.first_mut()) {
-            let name = container.image.take().unwrap_or_default();
-            container.image = name.split(':').next().map(str::to_owned);
+            container.image = container.image.take().map(|image| image_parts(&image).0.to_owned());
         }
         template
     };

@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::{Rendered, custom::Custom, rendered::selects, units::quantity};
+use super::progressive::{primary_labels, rollout_of};
+use crate::{Rendered, custom::Custom, rendered::selects};
 
 /// A Deployment that is scaled has no `replicas`, every other one has, and nothing is scaled twice.
 pub(super) fn owner(rendered: &Rendered) -> Vec<String> {
@@ -41,10 +42,14 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
         let name = hpa.metadata.name.as_deref().unwrap_or_default();
         let spec = &hpa.spec;
         let target = &spec.scale_target_ref;
-        if target.kind != "Deployment"
-            || target.api_version.as_deref() != Some("apps/v1")
-            || !exists(&target.name)
-        {
+        let found = match (target.api_version.as_deref(), target.kind.as_str()) {
+            (Some("apps/v1"), "Deployment") => {
+                exists(&target.name) && rollout_of(rendered, &target.name).is_none()
+            }
+            (Some("argoproj.io/v1alpha1"), "Rollout") => rollout_of(rendered, &target.name).is_some(),
+            _ => false,
+        };
+        if !found {
             faults.push(format!("{name}: its target {} {} does not exist", target.kind, target.name));
         }
         for resource in ["cpu", "memory"] {
@@ -68,6 +73,15 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
                 let target = &keda.spec.scale_target_ref.name;
                 if !exists(target) {
                     faults.push(format!("ScaledObject: its target {target} does not exist"));
+                }
+                let annotations = keda.metadata.annotations.clone().unwrap_or_default();
+                let config = &keda.spec.advanced["horizontalPodAutoscalerConfig"];
+                if annotations.get("scaledobject.keda.sh/transfer-hpa-ownership").map(String::as_str)
+                    != Some("true")
+                    || config["name"].as_str() != Some(target)
+                {
+                    faults
+                        .push(format!("ScaledObject: does not take over the HPA {target} that may be there"));
                 }
                 let own = format!("namespace=\"{}\"", keda.metadata.namespace.as_deref().unwrap_or_default());
                 let queries = keda.spec.triggers.iter().filter_map(|trigger| trigger.metadata.get("query"));
@@ -106,8 +120,8 @@ pub(super) fn autoscaler(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Every pod is under exactly one budget, which always lets one go, and does not count a pod that is not
-/// ready.
+/// Every track is under one budget of its own, which always lets one pod go, and does not count a pod that is not
+/// ready: a broken canary under the same budget would take the one disruption of the pods that serve.
 pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for workload in rendered.workloads() {
@@ -126,8 +140,11 @@ pub(super) fn budget(rendered: &Rendered) -> Vec<String> {
             .workloads()
             .filter(|w| spec.selector.as_ref().is_some_and(|s| selects(s, &w.labels)))
             .collect();
-        if under.is_empty() {
-            faults.push(format!("{name}: selects no pod"));
+        let of_flagger = rendered.workloads().filter_map(|w| primary_labels(rendered, &w));
+        let all = of_flagger.chain(under.iter().map(|w| w.labels.clone()));
+        let tracks = all.filter(|labels| spec.selector.as_ref().is_some_and(|s| selects(s, labels))).count();
+        if tracks != 1 {
+            faults.push(format!("{name}: selects the pods of {tracks} tracks, and not of one"));
         }
         let fewest: i32 = under.iter().filter_map(|w| rendered.scale(w)).map(|(min, _)| min).sum();
         let room = match (&spec.max_unavailable, &spec.min_available) {
@@ -182,71 +199,6 @@ pub(super) fn rollout(rendered: &Rendered) -> Vec<String> {
         }
         if spec.progress_deadline_seconds.unwrap_or(600) <= startup + ready {
             faults.push(format!("{}: an update counts as failed before a slow pod is ready", workload.name));
-        }
-    }
-    faults
-}
-
-/// A quota has room for every track at its maximum in the middle of an update: the pods, those that the
-/// update adds, and as many old ones that are still draining, which count until they are gone.
-pub(super) fn quota(rendered: &Rendered) -> Vec<String> {
-    let mut faults = Vec::new();
-    let pods: Vec<_> = rendered
-        .workloads()
-        .map(|workload| {
-            let (_, max) = rendered.scale(&workload).unwrap_or((1, 1));
-            let count = 2 * max + Rendered::surge(&workload, max);
-            (u128::from(count.unsigned_abs()), workload)
-        })
-        .collect();
-    for quota in &rendered.quotas {
-        for (name, hard) in quota.spec.iter().flat_map(|spec| spec.hard.iter().flatten()) {
-            let Some(hard) = quantity(&hard.0) else {
-                faults.push(format!("quota of {name}: {} cannot be read", hard.0));
-                continue;
-            };
-            let mut needed = 0;
-            for (count, workload) in &pods {
-                let resources = workload.container.resources.clone().unwrap_or_default();
-                let each = match name.split_once('.') {
-                    None if name == "pods" => Some(1_000),
-                    Some(("requests", resource)) => {
-                        resources.requests.and_then(|r| quantity(&r.get(resource)?.0))
-                    }
-                    Some(("limits", resource)) => {
-                        resources.limits.and_then(|l| quantity(&l.get(resource)?.0))
-                    }
-                    _ => Some(0),
-                };
-                match each {
-                    Some(each) => needed += count * each,
-                    None => faults.push(format!(
-                        "{}: the quota of {name} refuses a pod that does not state it",
-                        workload.name
-                    )),
-                }
-            }
-            if needed > hard {
-                faults.push(format!(
-                    "quota of {name}: {} needed in an update, {} there",
-                    needed / 1_000,
-                    hard / 1_000
-                ));
-            }
-        }
-    }
-    for limit in rendered.limits.iter().flat_map(|limits| limits.spec.iter().flat_map(|spec| &spec.limits)) {
-        for (name, max) in limit.max.iter().flatten() {
-            for workload in rendered.workloads() {
-                let own =
-                    workload.container.resources.clone().and_then(|r| quantity(&r.limits?.get(name)?.0));
-                if own > quantity(&max.0) {
-                    faults.push(format!("{}: the LimitRange allows less {name}", workload.name));
-                }
-            }
-        }
-        if limit.default.iter().flatten().any(|(name, _)| name == "cpu") {
-            faults.push("the LimitRange gives every pod a CPU limit".to_owned());
         }
     }
     faults

@@ -5,10 +5,12 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use super::progressive::by_flagger;
 use crate::{
     Rendered,
     custom::Custom,
     rendered::{Labels, Workload, selects, service_selects},
+    units::millis,
 };
 
 /// Every Service selects pods that declare the port it sends to, and no Service reaches the admin port.
@@ -41,9 +43,12 @@ pub(super) fn services(rendered: &Rendered) -> Vec<String> {
             faults.push(format!("Service {name}: is opened past the ingress, as {:?}", spec.type_));
         }
     }
+    // The colour that is not live has none.
+    let colours = rendered.workloads().any(|workload| workload.label("track") == "green");
     for workload in rendered.workloads() {
         if !rendered.services.iter().any(|service| service_selects(service, &workload.labels))
-            && !["blue", "green"].contains(&workload.label("track"))
+            && !colours
+            && !by_flagger(rendered, workload.name)
         {
             faults.push(format!("{}: no Service selects its pods", workload.name));
         }
@@ -80,7 +85,7 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
                 number.is_none_or(|n| n == p.port) && port.is_none_or(|n| p.name.as_deref() == Some(n))
             })
         });
-        if !found || (number.is_none() && port.is_none()) {
+        if (!found && !by_flagger(rendered, name)) || (number.is_none() && port.is_none()) {
             faults.push(format!("{from}: no Service {name} with port {number:?} {port:?}"));
         }
     };
@@ -163,7 +168,7 @@ pub(super) fn public_host(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-fn admits(
+pub(super) fn admits(
     ports: &Option<Vec<NetworkPolicyPort>>,
     workload: Option<&Workload<'_>>,
     number: i32,
@@ -189,6 +194,12 @@ fn peers_take(peers: &Option<Vec<NetworkPolicyPeer>>, namespace: &Labels) -> boo
             .iter()
             .any(|peer| peer.namespace_selector.as_ref().is_some_and(|selector| selects(selector, namespace)))
     })
+}
+
+/// Whether a peer is the pods of one namespace, by its name.
+fn names_a_namespace(peer: &NetworkPolicyPeer) -> bool {
+    let labels = peer.namespace_selector.as_ref().and_then(|selector| selector.match_labels.as_ref());
+    labels.is_some_and(|labels| labels.contains_key("kubernetes.io/metadata.name"))
 }
 
 fn namespace(name: &str) -> Labels {
@@ -233,11 +244,11 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
             "no pod of the cluster reaches its port http",
         );
         must(
-            to(port("admin")).any(|rule| peers_take(&rule.from, &namespace("monitoring"))),
-            "monitoring does not reach its port admin",
+            to(port("admin")).any(|rule| rule.from.iter().flatten().any(names_a_namespace)),
+            "no namespace of monitoring reaches its port admin",
         );
         must(!to(port("admin")).any(|rule| peers_take(&rule.from, &anyone)), "anyone reaches its port admin");
-        let from_outside = rendered.fronts().contains("alb")
+        let from_outside = ["alb", "gke"].iter().any(|front| rendered.fronts().contains(front))
             || rendered.services.iter().any(|s| {
                 service_selects(s, &workload.labels)
                     && s.spec
@@ -262,8 +273,8 @@ pub(super) fn policy(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// What is to be scraped exists, at a port that is declared, and is not scraped through a Service that drops
-/// draining pods.
+/// What is to be scraped exists, at a port that is declared, is not scraped through a Service that drops
+/// draining pods, and often enough to see each drain twice.
 pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
     for custom in &rendered.custom {
@@ -282,6 +293,17 @@ pub(super) fn scrape(rendered: &Rendered) -> Vec<String> {
                 faults.push(format!("PodMonitor: asks {}", endpoint.path));
             }
             let port = IntOrString::String(endpoint.port.clone());
+            let interval = millis(&endpoint.interval);
+            for workload in &scraped {
+                let delay =
+                    rendered.environment(workload).get("APP_DRAIN_DELAY").and_then(|text| millis(text));
+                if interval.zip(delay).is_none_or(|(interval, delay)| interval > delay / 2) {
+                    faults.push(format!(
+                        "PodMonitor: {} may drain between two scrapes, every {}",
+                        workload.name, endpoint.interval
+                    ));
+                }
+            }
             for workload in scraped.iter().filter(|workload| workload.port(&port).is_none()) {
                 faults.push(format!("PodMonitor: {} has no port {}", workload.name, endpoint.port));
             }

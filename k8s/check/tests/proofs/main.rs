@@ -2,6 +2,7 @@
 //! whole.
 
 mod broken;
+mod reach;
 mod table;
 
 use std::{cell::RefCell, collections::BTreeMap};
@@ -15,13 +16,14 @@ use manifests::{
 use serde_json::{Value, json};
 
 use broken::{Break, Broken};
-use table::PROOFS;
+use reach::REACH;
+use table::PODS;
 
 #[test]
 fn each_rule_catches_what_breaks_it() {
     let rendered = RefCell::new(BTreeMap::new());
     let mut failures = Vec::new();
-    for (name, target, what, break_it) in PROOFS {
+    for (name, target, what, break_it) in PODS.iter().chain(REACH) {
         let rule =
             RULES.iter().find(|rule| rule.name == *name).unwrap_or_else(|| panic!("there is no rule {name}"));
         let whole: Vec<Value> =
@@ -41,11 +43,27 @@ fn each_rule_catches_what_breaks_it() {
 }
 
 #[test]
+fn a_certificate_makes_a_secret_that_a_pod_may_mount() {
+    let mut whole = Broken(kustomize("tests/aws").unwrap());
+    whole.0.push(json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "inner"},
+        "spec": {"secretName": "inner-tls", "dnsNames": ["inner"], "privateKey": {},
+            "issuerRef": {"kind": "ClusterIssuer", "name": "inner"}},
+    }));
+    let references = RULES.iter().find(|rule| rule.name == "references").unwrap();
+    let of_ingress = references.check(&Rendered::read(&whole.0).unwrap());
+    assert_eq!(of_ingress, ["Certificate: neither an Ingress nor a pod uses the Secret inner-tls"]);
+    whole.pod("/volumes", json!([{"name": "tls", "secret": {"secretName": "inner-tls"}}]));
+    whole.container("/volumeMounts", json!([{"name": "tls", "mountPath": "/etc/service/tls"}]));
+    assert_eq!(references.check(&Rendered::read(&whole.0).unwrap()), Vec::<String>::new());
+}
+
+#[test]
 fn every_rule_has_a_proof() {
     let unproved: Vec<_> = RULES
         .iter()
         .map(|rule| rule.name)
-        .filter(|name| !PROOFS.iter().any(|(proof, ..)| proof == name))
+        .filter(|name| !PODS.iter().chain(REACH).any(|(proof, ..)| proof == name))
         .collect();
     assert!(unproved.is_empty(), "{unproved:?}");
 }

@@ -1,13 +1,13 @@
-//! What each rule has to catch.
+//! What each rule on pods, durations and their number has to catch.
 
 use serde_json::json;
 
 use crate::broken::Break;
 
-const PRODUCTION: &str = "overlays/production";
+pub(crate) const PRODUCTION: &str = "overlays/production";
 
 /// The rule, the target, what is broken in it, and how.
-pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
+pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("restricted", PRODUCTION, "privilege escalation", |b| {
         b.container("/securityContext/allowPrivilegeEscalation", json!(true))
     }),
@@ -46,6 +46,15 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     }),
     ("fixed-image", PRODUCTION, "no tag, and a port that looks like one", |b| {
         b.container("/image", json!("localhost:5000/shop"))
+    }),
+    ("fixed-image", PRODUCTION, "a digest that became a tag", |b| {
+        b.container("/image", json!(format!("registry.example.com/shop:{}", "9f86d081".repeat(8))))
+    }),
+    ("fixed-image", PRODUCTION, "a digest cut short", |b| {
+        b.container("/image", json!("registry.example.com/shop@sha256:9f86d081"))
+    }),
+    ("fixed-image", PRODUCTION, "a registry with a port, written over", |b| {
+        b.container("/image", json!("registry.example.com/shop:5000/shop:0.1.0"))
     }),
     ("probes", PRODUCTION, "no liveness probe", |b| {
         b.cut("Deployment", "/spec/template/spec/containers/0/livenessProbe")
@@ -161,6 +170,10 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
     ("disruption-budget", PRODUCTION, "a budget for other pods", |b| {
         b.set("PodDisruptionBudget", "/spec/selector/matchLabels", json!({"app": "landing"}));
     }),
+    ("disruption-budget", "tests/canary", "one budget over both tracks", |b| {
+        b.cut("PodDisruptionBudget", "/spec/selector/matchLabels/track");
+        b.drop("PodDisruptionBudget/canary");
+    }),
     ("rollout-proceeds", PRODUCTION, "no surge", |b| {
         b.set("Deployment", "/spec/strategy/rollingUpdate/maxSurge", json!(0))
     }),
@@ -180,111 +193,12 @@ pub(crate) const PROOFS: &[(&str, &str, &str, Break)] = &[
         b.set("ResourceQuota", "/spec/hard/pods", json!("16"));
     }),
     ("quota-has-room", "tests/canary", "too little memory", |b| {
-        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("4Gi"))
+        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("6Gi"))
     }),
     ("quota-has-room", "tests/canary", "a quota of what the pods do not state", |b| {
         b.set("ResourceQuota", "/spec/hard/limits.cpu", json!("10"));
     }),
     ("quota-has-room", "tests/canary", "a limit that the LimitRange refuses", |b| {
         b.set("LimitRange", "/spec/limits/0/max/memory", json!("128Mi"))
-    }),
-    ("service-selects", PRODUCTION, "a selector for nobody", |b| {
-        b.set("Service", "/spec/selector", json!({"app": "shop"}))
-    }),
-    ("service-selects", PRODUCTION, "a port that the pods do not have", |b| {
-        b.set("Service", "/spec/ports/0/targetPort", json!("web"))
-    }),
-    ("service-selects", PRODUCTION, "the admin port for everyone", |b| {
-        b.set("Service", "/spec/ports/0/targetPort", json!("admin"))
-    }),
-    ("service-selects", PRODUCTION, "a node's port in production", |b| {
-        b.set("Service", "/spec/type", json!("NodePort"))
-    }),
-    ("selectors-disjoint", "tests/canary", "a Deployment that takes the canary's pods", |b| {
-        b.cut("Deployment", "/spec/selector/matchLabels/track");
-    }),
-    ("routes", PRODUCTION, "a Service that does not exist", |b| {
-        b.set("Ingress", "/spec/rules/0/http/paths/0/backend/service/name", json!("landing"));
-    }),
-    ("routes", PRODUCTION, "a port that the Service does not have", |b| {
-        b.set("Ingress", "/spec/rules/0/http/paths/0/backend/service/port/name", json!("web"));
-    }),
-    ("routes", "tests/gateway-api", "a port that the Service does not have", |b| {
-        b.set("HTTPRoute", "/spec/rules/1/backendRefs/0/port", json!(8080));
-    }),
-    ("routes", "tests/canary-gateway-api", "weights that make 110", |b| {
-        b.set("HTTPRoute", "/spec/rules/0/backendRefs/1/weight", json!(10));
-    }),
-    ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/canary")),
-    ("public-host", PRODUCTION, "no ingress class", |b| b.cut("Ingress", "/spec/ingressClassName")),
-    ("public-host", PRODUCTION, "every host", |b| b.cut("Ingress", "/spec/rules/0/host")),
-    ("public-host", PRODUCTION, "a certificate for another host", |b| {
-        b.set("Ingress", "/spec/tls/0/hosts", json!(["example.org"]))
-    }),
-    ("network-policy", PRODUCTION, "none", |b| b.drop("NetworkPolicy")),
-    ("network-policy", PRODUCTION, "callers shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/0")),
-    ("network-policy", PRODUCTION, "monitoring shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/1")),
-    ("network-policy", PRODUCTION, "the admin port for everyone", |b| {
-        b.set(
-            "NetworkPolicy",
-            "/spec/ingress/-",
-            json!({"from": [{"namespaceSelector": {}}], "ports": [{"port": 9090}]}),
-        );
-    }),
-    ("network-policy", PRODUCTION, "no DNS over TCP", |b| b.cut("NetworkPolicy", "/spec/egress/0/ports/1")),
-    ("network-policy", PRODUCTION, "calls to anyone", |b| {
-        b.set("NetworkPolicy", "/spec/egress/-", json!({}))
-    }),
-    ("network-policy", PRODUCTION, "egress not isolated", |b| b.cut("NetworkPolicy", "/spec/policyTypes/1")),
-    ("network-policy", "tests/aws", "the load balancer shut out", |b| {
-        b.cut("NetworkPolicy", "/spec/ingress/2")
-    }),
-    ("network-policy", "overlays/local", "the node port shut out", |b| {
-        b.cut("NetworkPolicy", "/spec/ingress/2")
-    }),
-    ("scrape", "tests/aws", "a port that the pods do not have", |b| {
-        b.set("PodMonitor", "/spec/podMetricsEndpoints/0/port", json!("metrics"))
-    }),
-    ("scrape", "tests/aws", "other pods", |b| {
-        b.set("PodMonitor", "/spec/selector/matchLabels", json!({"app": "landing"}))
-    }),
-    ("labels", PRODUCTION, "a Service without its name", |b| {
-        b.cut("Service", "/metadata/labels/app.kubernetes.io~1name")
-    }),
-    ("labels", PRODUCTION, "pods without their part", |b| {
-        b.cut("Deployment", "/spec/template/metadata/labels/app.kubernetes.io~1part-of");
-    }),
-    ("references", PRODUCTION, "a ConfigMap that does not exist", |b| b.drop("ConfigMap")),
-    ("references", PRODUCTION, "a Secret that must exist and is not made", |b| {
-        b.cut("Deployment", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
-    }),
-    ("references", "tests/traefik-tls", "a sealed Secret of another name", |b| {
-        b.set("SealedSecret", "/spec/template/metadata/name", json!("landing"));
-    }),
-    ("references", "tests/traefik-tls", "a certificate that the Ingress does not use", |b| {
-        b.set("Certificate", "/spec/secretName", json!("other"))
-    }),
-    ("references", "tests/traefik-tls", "a file where nothing is mounted", |b| {
-        b.env("APP_API_TOKEN_FILE", "/run/secrets/token")
-    }),
-    ("references", "gitops/flux", "an overlay that does not exist", |b| {
-        b.set("Kustomization/dev", "/spec/path", json!("./k8s/overlays/test"))
-    }),
-    ("references", "gitops/argo-cd", "an overlay that does not exist", |b| {
-        b.set("Application/dev", "/spec/source/path", json!("k8s/overlays/test"));
-    }),
-    ("no-token", PRODUCTION, "a token in the pod", |b| {
-        b.cut("Deployment", "/spec/template/spec/automountServiceAccountToken")
-    }),
-    ("no-token", PRODUCTION, "an account that does not exist", |b| b.drop("ServiceAccount")),
-    ("no-secret-in-config", PRODUCTION, "a token in the ConfigMap", |b| {
-        b.set("ConfigMap", "/data/APP_API_TOKEN", json!("x"))
-    }),
-    ("no-secret-in-config", PRODUCTION, "a token in the environment", |b| b.env("APP_API_TOKEN", "x")),
-    ("namespace", PRODUCTION, "the default namespace", |b| {
-        b.set("Service", "/metadata/namespace", json!("default"))
-    }),
-    ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
-        b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
     }),
 ];
