@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::clients::library;
+use crate::clients::load::Clients;
 use crate::clients::mix::{self, Mix};
 use crate::clients::target::Target;
+use crate::clients::tls::Trust;
 use crate::duration;
+use crate::proxies::Proxy;
+use crate::unable::Unable;
 
 /// The variables that give each local pod its name and its addresses.
 const POD_VARIABLES: [&str; 4] = ["APP_HOST", "APP_PORT", "APP_ADMIN_PORT", "APP_POD_NAME"];
@@ -34,9 +39,12 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Naive {
         mode: Mode,
-        /// Where the endless response is; every other path has a short one
+        /// Where the endless response is
         #[arg(value_parser = path)]
         stream: String,
+        /// Where the large one is; every other path has a short one
+        #[arg(value_parser = path, default_value = "/download")]
+        download: String,
     },
 }
 
@@ -68,8 +76,15 @@ pub(crate) struct Local {
     #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) pause: Duration,
     /// Also evict pods, scale down and up, kill clients' connections and stop processes, at random
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["library", "through"])]
     pub(crate) chaos: bool,
+    /// The same run through each of these proxies, -h2 for HTTP/2 to the pods, and a table that compares them:
+    /// nginx, haproxy, haproxy-h2, envoy, envoy-h2, traefik, traefik-h2, caddy, caddy-h2
+    #[arg(long, value_name = "PROXY", value_delimiter = ',')]
+    pub(crate) through: Vec<Proxy>,
+    /// How long these keep an idle connection to a pod, unscaled [default: 4/5 of APP_IDLE_TIMEOUT]
+    #[arg(long, value_parser = duration::parse, value_name = "TIME", requires = "through")]
+    pub(crate) proxy_keep_alive: Option<Duration>,
     /// The same run for the naive sequences too, and a table that compares them
     #[arg(long)]
     pub(crate) compare: bool,
@@ -91,7 +106,7 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     #[arg(long, short)]
     pub(crate) deployment: String,
-    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
+    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT or https://HOST.
     /// Not a port-forward: that is tied to one pod and hides the loss
     #[arg(long)]
     pub(crate) url: String,
@@ -117,7 +132,7 @@ pub(crate) struct Cluster {
 /// `rollout drive`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Drive {
-    /// The service's URL, as http://HOST:PORT: a balancer in front of what is replaced
+    /// The service's URL, as http://HOST:PORT or https://HOST: a balancer in front of what is replaced
     #[arg(long)]
     pub(crate) url: String,
     /// Load before the command, and after it
@@ -137,12 +152,23 @@ pub(crate) struct Drive {
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Load {
     /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
-    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
-    #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
-    pub(crate) clients: Mix,
+    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream, pipeline, upload, download, half-close,
+    /// websocket
+    /// [default: every kind but download, half-close and websocket, about 2 500 requests per second; none with --library]
+    #[arg(long = "clients", value_parser = mix::parse, value_name = "MIX")]
+    mix: Option<Mix>,
+    /// Programs on real client libraries too, such as go,httpx-h2, or `installed` for all that are there; they post
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    library: Vec<String>,
+    /// How many clients each library has; kinds: busy, idle
+    #[arg(long, default_value = "busy=4,idle=12", value_parser = library::mix, value_name = "MIX", requires = "library")]
+    library_clients: Mix,
+    /// Where the libraries' programs are; `make libraries` puts them there
+    #[arg(long, default_value = ".tools/libraries", value_name = "DIR", requires = "library")]
+    libraries: PathBuf,
     /// Streams at once on each HTTP/2 connection
     #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) h2_streams: u32,
+    h2_streams: u32,
     /// What every kind but post and stream gets
     #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
     pub(crate) path: String,
@@ -155,9 +181,21 @@ pub(crate) struct Load {
     /// What stream gets: an endless response, such as server-sent events
     #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
     pub(crate) stream: String,
+    /// What download gets: a response of megabytes, with a Content-Length
+    #[arg(long, default_value = "/download", value_parser = path, value_name = "PATH")]
+    pub(crate) download: String,
+    /// Where websocket opens a WebSocket
+    #[arg(long, default_value = "/ws", value_parser = path, value_name = "PATH")]
+    pub(crate) websocket: String,
     /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
     #[arg(long = "header", value_parser = header, value_name = "HEADER")]
     pub(crate) headers: Vec<(String, String)>,
+    /// For an https:// URL: trust whom this file of PEM certificates names, and nobody else
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// For an https:// URL: trust anybody
+    #[arg(long)]
+    insecure: bool,
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) connect_timeout: Duration,
     /// For a response, and for each part of a stream
@@ -192,6 +230,17 @@ pub(crate) enum Mode {
 }
 
 impl Load {
+    /// The clients that send; `idle` is the idle ones' own pause.
+    pub(crate) fn clients(&self, idle: (Duration, Duration)) -> Result<Clients, Unable> {
+        let mix = match (&self.mix, self.library.is_empty()) {
+            (Some(mix), _) => mix.clone(),
+            (None, true) => mix::parse(mix::DEFAULT).expect("a test reads it"),
+            (None, false) => Mix(Vec::new()),
+        };
+        let libraries = library::find(&self.library, &self.libraries, &self.library_clients, idle)?;
+        Ok(Clients { mix, idle, h2_streams: self.h2_streams, libraries })
+    }
+
     /// The requests to send; where to is set by [`Target::aim`].
     pub(crate) fn target(&self) -> Target {
         Target {
@@ -202,9 +251,17 @@ impl Load {
             post: self.post.clone(),
             post_body: self.post_body.clone(),
             stream: self.stream.clone(),
+            download: self.download.clone(),
+            websocket: self.websocket.clone(),
             headers: self.headers.clone(),
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
+            trust: match (&self.ca, self.insecure) {
+                (_, true) => Trust::Anybody,
+                (Some(path), _) => Trust::File(path.clone()),
+                (None, _) => Trust::System,
+            },
+            tls: None,
         }
     }
 }

@@ -83,12 +83,14 @@ fn no_route() {
 }
 
 #[test]
-fn no_tls() {
-    let tools =
-        kubectl("no-tls", &format!("case \"$*\" in *can-i*) echo yes;; *get*) echo '{DEPLOYMENT}';; esac"));
-    let run = cluster(&tools, "https://127.0.0.1:1", &[]);
+fn no_scheme_of_http() {
+    let tools = kubectl(
+        "no-scheme",
+        &format!("case \"$*\" in *can-i*) echo yes;; *get*) echo '{DEPLOYMENT}';; esac"),
+    );
+    let run = cluster(&tools, "ftp://127.0.0.1:1", &[]);
     assert_eq!(code(&run), 2);
-    assert!(err(&run).contains("only http:// is spoken"), "{}", err(&run));
+    assert!(err(&run).contains("begins with neither http:// nor https://"), "{}", err(&run));
 }
 
 #[test]

@@ -164,6 +164,13 @@ impl Activity {
         }
     }
 
+    /// Its next response is to bring GOAWAY, unless it is further than that.
+    pub(super) fn drain(&self) {
+        if self.leaving() == Leaving::No {
+            self.leave(Leaving::Draining);
+        }
+    }
+
     /// How far it is.
     pub(super) fn leaving(&self) -> Leaving {
         Leaving::ALL[usize::from(self.leaving.load(Relaxed))]

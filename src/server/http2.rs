@@ -22,6 +22,10 @@ use crate::lifecycle::Phase;
 /// As many as clients open before they have heard what the server allows; with fewer, some of those were refused.
 const STREAMS: u32 = 100;
 
+/// How long a connection that comes during the drain is served before it is told. In Go many requests wait for one connection,
+/// and GOAWAY loses those that still do, if their body cannot be read twice.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What hyper keeps of each response that the peer's windows allow and its socket does not take.
 const SEND_BUFFER: usize = 64 << 10;
 
@@ -37,7 +41,13 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut deadline = Deadline::new(&activity, timer);
-    let mut draining = pin!(shared.lifecycle.reached(Phase::Draining));
+    let late = shared.lifecycle.phase() >= Phase::Draining;
+    let mut draining = pin!(async {
+        shared.lifecycle.reached(Phase::Draining).await;
+        if late {
+            sleep(LATE).await;
+        }
+    });
     let mut closing = pin!(shared.lifecycle.reached(Phase::Closing));
     let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
     let mut phase = Phase::Serving;
@@ -49,13 +59,13 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
             // Before anything is written: a response after the signal brings GOAWAY.
             () = draining.as_mut(), if phase < Phase::Draining => {
                 phase = Phase::Draining;
-                if activity.leaving() == Leaving::No {
-                    activity.leave(Leaving::Draining);
-                }
+                activity.drain();
             }
-            // After the other, as both may begin between two lines of this. The wire looks at the phase itself, when it is
-            // polled, as it is next.
-            () = closing.as_mut(), if phase == Phase::Draining => phase = Phase::Closing,
+            // The wire looks at the phase itself, when it is polled, as it is next.
+            () = closing.as_mut(), if phase < Phase::Closing => {
+                phase = Phase::Closing;
+                activity.drain();
+            }
             result = connection.as_mut() => return match result {
                 _ if activity.is_stalled() => CloseReason::Stalled,
                 // hyper also ends, with all streams, at a request that it takes for a mistake, and says that all is well.

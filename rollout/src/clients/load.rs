@@ -6,12 +6,24 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
-use super::http1::{keep_alive, stream};
+use super::http1::{keep_alive, pipelined, slow, stream, websocket};
 use super::http2::{blocking, multiplexed};
+use super::library::{self, Library};
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
 use crate::record::kind::Kind;
 use crate::unable::Unable;
+
+/// Who sends in a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) mix: Mix,
+    /// The pause of idle clients that have none of their own.
+    pub(crate) idle: (Duration, Duration),
+    /// Streams at once on each HTTP/2 connection.
+    pub(crate) h2_streams: u32,
+    pub(crate) libraries: Vec<Library>,
+}
 
 /// The clients of a run, at work.
 pub(crate) struct Load {
@@ -20,8 +32,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts every client of the mix; `idle` is the idle clients' own pause.
-    pub(crate) fn start(mix: &Mix, idle: (Duration, Duration), h2_streams: u32, context: &Context) -> Self {
+    /// Starts every client.
+    pub(crate) fn start(wanted: &Clients, context: &Context) -> Self {
+        let Clients { mix, idle, h2_streams, libraries } = wanted;
+        let (idle, h2_streams) = (*idle, *h2_streams);
         let (stop, stopped) = watch::channel(false);
         let mut clients = JoinSet::new();
         for group in &mix.0 {
@@ -30,7 +44,11 @@ impl Load {
                 Kind::H2 => group.count * h2_streams,
                 _ => group.count,
             };
-            let pace = group.pace.unwrap_or_else(|| own_pace(group.kind, idle));
+            let (pace, length) = match (group.kind, group.pace) {
+                (Kind::Upload | Kind::Download, Some(Pace::Pause(min, max))) => (None, (min, max)),
+                (_, pace) => (pace, (idle.0 / 4, idle.0 / 2)),
+            };
+            let pace = pace.unwrap_or_else(|| own_pace(group.kind, idle));
             for _ in 0..group.count {
                 let pacer = Pacer::new(pace, senders);
                 let client = client.clone();
@@ -39,9 +57,16 @@ impl Load {
                     Kind::H2Idle => clients.spawn(multiplexed::run(client, pacer, 1)),
                     Kind::H2Blocking => clients.spawn(blocking::run(client, pacer)),
                     Kind::Stream => clients.spawn(stream::run(client, pacer)),
+                    Kind::Websocket => clients.spawn(websocket::run(client, pacer)),
+                    Kind::Pipeline => clients.spawn(pipelined::run(client, pacer)),
+                    Kind::Upload | Kind::Download => clients.spawn(slow::run(client, pacer, length)),
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
             }
+        }
+        for library in libraries {
+            let client = Client { context: context.clone(), kind: library.kind, stop: stopped.clone() };
+            clients.spawn(library::run(client, library.clone()));
         }
         Self { clients, stop }
     }
@@ -61,6 +86,7 @@ impl Load {
 fn own_pace(kind: Kind, idle: (Duration, Duration)) -> Pace {
     match kind {
         Kind::Idle | Kind::H2Idle | Kind::H2Blocking => Pace::Pause(idle.0, idle.1),
+        Kind::Pipeline => Pace::Pause(Duration::from_millis(20), Duration::from_millis(80)),
         Kind::Fresh => Pace::Pause(Duration::from_millis(10), Duration::from_millis(40)),
         _ => Pace::Pause(Duration::from_millis(5), Duration::from_millis(20)),
     }

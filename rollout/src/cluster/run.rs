@@ -25,11 +25,12 @@ use crate::unable::Unable;
 /// Restarts the Deployment as often as asked, and reports.
 pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
     let kubectl = Kubectl { context: args.context.clone(), namespace: args.namespace.clone() };
+    let clients = args.load.clients(args.idle)?;
     let mut target = args.load.target();
     let ready = async {
         let deployment = deployment(&kubectl, &args).await?;
         target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.clients, args.load.h2_streams).await?;
+        preflight::check(&target, &clients).await?;
         Ok(deployment)
     };
     let deployment = interrupt.or(ready).await?;
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
         sleep(args.idle.1 + Duration::from_millis(200)).await;
         Ok(())
     };
-    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
+    let session = under_load(&clients, &context, &mut interrupt, script).await?;
     drop((progress, watched));
     let name = format!("{} in {}", args.deployment, args.namespace);
     let setting = Setting { name, rollouts: rollouts.get(), chaos: false, scale: 1.0, timings: None };

@@ -1,13 +1,15 @@
-//! `rollout local --compare`: the same run for each sequence, and one table of what each lost.
+//! `rollout local --compare` and `--through`: the same run for each sequence and proxy, and one table of what each lost.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::pod::Program;
+use super::proxy::running::find;
 use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
+use crate::proxies::Proxy;
 use crate::record::kind::Kind;
 use crate::report::columns::{columns, count};
 use crate::report::publish::{print, write, write_json};
@@ -35,29 +37,76 @@ impl Sequence {
     }
 
     fn program(self, args: &Local) -> Result<Program, Unable> {
-        let program = match self {
-            Sequence::Landfall => service(args)?,
-            naive => Program {
+        match self {
+            Sequence::Landfall => service(args),
+            naive => Ok(Program {
                 path: std::env::current_exe().or_unable("finding this executable")?,
-                arguments: vec!["naive".into(), naive.name().into(), args.load.stream.clone()],
+                arguments: vec![
+                    "naive".into(),
+                    naive.name().into(),
+                    args.load.stream.clone(),
+                    args.load.download.clone(),
+                ],
                 environment: args.environment.clone(),
                 logs: args.logs.clone(),
-            },
-        };
-        let logs = program.logs.map(|logs: PathBuf| logs.join(self.name()));
-        Ok(Program { logs, ..program })
+            }),
+        }
     }
 }
 
-/// Runs every sequence in turn; the verdict is landfall's alone where it is among them.
+/// One of the runs: what the servers do on SIGTERM, and what is in front of them.
+#[derive(Clone, Copy)]
+struct Case {
+    sequence: Sequence,
+    proxy: Option<Proxy>,
+}
+
+impl Case {
+    /// Every sequence for each proxy, or without one.
+    fn all(args: &Local) -> Vec<Self> {
+        let sequences = if args.compare { &args.modes[..] } else { &[Sequence::Landfall] };
+        let proxies: Vec<Option<Proxy>> = match args.through.is_empty() {
+            true => vec![None],
+            false => args.through.iter().copied().map(Some).collect(),
+        };
+        let of = |proxy| sequences.iter().map(move |sequence| Case { sequence: *sequence, proxy });
+        proxies.into_iter().flat_map(of).collect()
+    }
+
+    fn program(self, args: &Local) -> Result<Program, Unable> {
+        let program = self.sequence.program(args)?;
+        let logs = program.logs.map(|logs| logs.join(self.name()));
+        Ok(Program { logs, ..program })
+    }
+
+    fn name(self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{proxy}-{}", self.sequence.name()),
+            None => self.sequence.name().into(),
+        }
+    }
+
+    fn meaning(self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{proxy}: {}", self.sequence.meaning()),
+            None => self.sequence.meaning().into(),
+        }
+    }
+}
+
+/// Runs every case in turn; the verdict is landfall's alone where it is among them.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
-    let programs: Vec<(Sequence, Program)> =
-        args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
+    let cases = Case::all(&args);
+    for proxy in &args.through {
+        find(proxy.program)?;
+    }
+    let programs: Vec<(Case, Program)> =
+        cases.iter().map(|case| Ok((*case, case.program(&args)?))).collect::<Result<_, Unable>>()?;
     let mut reports = Vec::new();
-    for (sequence, program) in programs {
-        let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
+    for (case, program) in programs {
+        let report = once(&case.name(), program, case.proxy, &args, interrupt.clone()).await?;
         print(&text::text(&report));
-        reports.push((sequence, report));
+        reports.push((case, report));
         if interrupt.is_interrupted() {
             break;
         }
@@ -68,40 +117,49 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
         write_json(path, &Value::Array(all))?;
     }
     if let Some(path) = &args.load.chart {
-        for (sequence, report) in &reports {
+        for (case, report) in &reports {
             let path = path.with_file_name(format!(
                 "{}-{}",
-                sequence.name(),
+                case.name(),
                 path.file_name().unwrap_or_default().display()
             ));
             write(&path, &chart::draw(report))?;
         }
     }
-    if reports.len() < args.modes.len() {
+    if reports.len() < cases.len() {
         return Ok(Verdict::Unfinished);
     }
-    let judged =
-        |(sequence, report): &(Sequence, Report)| (*sequence == Sequence::Landfall).then(|| report.verdict());
-    let lost = reports.iter().any(|(_, report)| report.verdict() == Verdict::Lost);
-    Ok(reports.iter().find_map(judged).unwrap_or(if lost { Verdict::Lost } else { Verdict::NothingLost }))
+    let landfalls: Vec<Verdict> = reports
+        .iter()
+        .filter(|(case, _)| case.sequence == Sequence::Landfall)
+        .map(|(_, report)| report.verdict())
+        .collect();
+    let judged: Vec<Verdict> = match landfalls.is_empty() {
+        true => reports.iter().map(|(_, report)| report.verdict()).collect(),
+        false => landfalls,
+    };
+    let worst = [Verdict::Unfinished, Verdict::Lost].into_iter().find(|verdict| judged.contains(verdict));
+    Ok(worst.unwrap_or(Verdict::NothingLost))
 }
 
-fn comparison(reports: &[(Sequence, Report)]) -> String {
+fn comparison(reports: &[(Case, Report)]) -> String {
     let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
-    let kinds: Vec<Kind> = Kind::ALL
-        .into_iter()
-        .filter(|kind| reports.iter().any(|(_, report)| report.observed.tallies.contains_key(kind)))
-        .collect();
+    let kinds: BTreeSet<Kind> =
+        reports.iter().flat_map(|(_, report)| report.observed.tallies.keys().copied()).collect();
     rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
-    rows[0].push("all".into());
-    for (sequence, report) in reports {
-        let mut row = vec![sequence.meaning().to_string()];
+    rows[0].extend(["all".into(), "pods ended after".into()]);
+    for (case, report) in reports {
+        let mut row = vec![case.meaning()];
         for tally in kinds.iter().map(|kind| report.observed.tallies.get(kind)).chain([Some(&report.all)]) {
             row.push(tally.map_or_else(
                 || "-".into(),
                 |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),
             ));
         }
+        row.push(
+            text::took_to_end(report)
+                .map_or_else(|| "-".into(), |(middle, most)| format!("{middle:.1} s, at most {most:.1} s")),
+        );
         rows.push(row);
     }
     format!("\n{}", columns(&rows))

@@ -1,10 +1,9 @@
 //! The kinds of client.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A kind of client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Keeps its connection and sends again soon after the last response.
     Busy,
@@ -22,11 +21,23 @@ pub(crate) enum Kind {
     Post,
     /// Reads an endless response until the server ends it.
     Stream,
+    /// Sends several requests at once on one connection, before the first response.
+    Pipeline,
+    /// Sends a body so slowly that a rollout falls into it.
+    Upload,
+    /// Reads a large response so slowly that a rollout falls into it.
+    Download,
+    /// Ends its side of the connection once the request is written.
+    HalfClose,
+    /// Keeps a WebSocket, and pings.
+    Websocket,
+    /// A program on a real client library, by this name.
+    Library(&'static str),
 }
 
 impl Kind {
-    /// Every kind, in the order of the table.
-    pub(crate) const ALL: [Kind; 8] = [
+    /// Every kind of this tool's own, in the order of the table.
+    pub(crate) const ALL: [Kind; 13] = [
         Kind::Busy,
         Kind::Idle,
         Kind::Fresh,
@@ -35,7 +46,17 @@ impl Kind {
         Kind::H2Blocking,
         Kind::Post,
         Kind::Stream,
+        Kind::Pipeline,
+        Kind::Upload,
+        Kind::Download,
+        Kind::HalfClose,
+        Kind::Websocket,
     ];
+
+    /// Whether it speaks HTTP/2; a library's program knows that itself.
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Kind::H2 | Kind::H2Idle | Kind::H2Blocking)
+    }
 
     /// The kind's name on the command line and in the table.
     pub(crate) fn name(self) -> &'static str {
@@ -48,6 +69,18 @@ impl Kind {
             Kind::H2Blocking => "h2-blocking",
             Kind::Post => "post",
             Kind::Stream => "stream",
+            Kind::Pipeline => "pipeline",
+            Kind::Upload => "upload",
+            Kind::Download => "download",
+            Kind::HalfClose => "half-close",
+            Kind::Websocket => "websocket",
+            Kind::Library(name) => name,
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }

@@ -53,6 +53,7 @@ fn tally(tally: &Tally) -> Value {
         "response_timeout": tally.response_timeout,
         "cut": tally.cut,
         "stream_refused": tally.stream_refused,
+        "library_error": tally.library_error,
         "killed_by_chaos": tally.killed,
         "latency_us": { "p50": p50, "p99": p99, "p99_9": p999, "max": max },
     })

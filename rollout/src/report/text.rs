@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::columns::{columns, count};
 use super::summary::Report;
 use crate::duration::brief;
-use crate::record::kind::Kind;
 use crate::record::pods::End;
 use crate::session::Ending;
 use crate::unable::Unable;
@@ -48,13 +47,14 @@ fn table(report: &Report) -> String {
         "no response",
         "cut",
         "h2 refused",
+        "error",
         "p50",
         "p99",
         "p99.9",
         "max",
     ];
     let mut rows = vec![heads.map(String::from).to_vec()];
-    let kinds = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), report.observed.tallies.get(kind)?)));
+    let kinds = report.observed.tallies.iter().map(|(kind, tally)| (kind.name(), tally));
     for (name, tally) in kinds.chain([("all", &report.all)]) {
         let mut row = vec![name.to_string()];
         row.extend(
@@ -69,6 +69,7 @@ fn table(report: &Report) -> String {
                 tally.response_timeout,
                 tally.cut,
                 tally.stream_refused,
+                tally.library_error,
             ]
             .map(count),
         );
@@ -125,8 +126,7 @@ fn notes(report: &Report) -> Vec<String> {
 }
 
 fn pods_note(report: &Report) -> Option<String> {
-    let took = report.histories.iter().filter_map(|history| Some(history.gone? - history.terminating?));
-    let (middle, most) = spread(took.collect())?;
+    let (middle, most) = took_to_end(report)?;
     let ended = |wanted: fn(End) -> bool| {
         report.histories.iter().filter_map(|history| history.end).filter(|end| wanted(*end)).count()
     };
@@ -156,6 +156,12 @@ fn schedule_note(report: &Report) -> String {
         brief(report.late(0.99)),
         brief(report.late(1.0))
     )
+}
+
+/// How long pods took to end once they began to terminate, in seconds: the median and the longest.
+pub(crate) fn took_to_end(report: &Report) -> Option<(f64, f64)> {
+    let took = report.histories.iter().filter_map(|history| Some(history.gone? - history.terminating?));
+    spread(took.collect())
 }
 
 /// The median and the largest.
