@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use crate::clients::mix::{self, Mix};
 use crate::clients::target::Target;
@@ -169,7 +170,23 @@ pub(crate) struct Load {
     /// Draw the run to this file
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) chart: Option<PathBuf>,
+    /// Write one page with the table, the chart and each lost request to this file
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Show what this earlier run lost beside it on the page: what --json wrote (may be repeated)
+    #[arg(long, value_name = "FILE", value_parser = earlier, requires = "report")]
+    pub(crate) beside: Vec<Earlier>,
+    /// Write a test case for each kind of client to this file
+    #[arg(long, value_name = "FILE.xml")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Append the result as Markdown to this file, such as $GITHUB_STEP_SUMMARY
+    #[arg(long, value_name = "FILE.md")]
+    pub(crate) summary: Option<PathBuf>,
 }
+
+/// The runs of an earlier `--json`.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier(pub(crate) Vec<Value>);
 
 /// What a service does on SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -206,6 +223,18 @@ impl Load {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
         }
+    }
+}
+
+fn earlier(path: &str) -> Result<Earlier, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let runs = match serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))? {
+        Value::Array(runs) => runs,
+        run => vec![run],
+    };
+    match runs.iter().all(|run| run["all"]["requests"].is_u64()) {
+        true => Ok(Earlier(runs)),
+        false => Err("not what --json writes".into()),
     }
 }
 

@@ -44,10 +44,17 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     };
     let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
     drop(progress);
-    let setting = Setting { name, rollouts: 1, chaos: false, scale: 1.0, timings: None };
-    let report = Report::new(setting, session, Vec::new());
-    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
-    Ok(report.verdict())
+    let setting = Setting {
+        name,
+        sequence: None,
+        rollouts: 1,
+        chaos: false,
+        scale: 1.0,
+        timings: None,
+        idle: args.idle,
+        load: args.load,
+    };
+    publish(Report::new(setting, session, Vec::new()))
 }
 
 async fn replace(command: &[String]) -> Result<(), Unable> {

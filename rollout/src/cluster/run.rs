@@ -59,10 +59,17 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
     let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
     drop((progress, watched));
     let name = format!("{} in {}", args.deployment, args.namespace);
-    let setting = Setting { name, rollouts: rollouts.get(), chaos: false, scale: 1.0, timings: None };
-    let report = Report::new(setting, session, pods.histories());
-    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
-    Ok(report.verdict())
+    let setting = Setting {
+        name,
+        sequence: None,
+        rollouts: rollouts.get(),
+        chaos: false,
+        scale: 1.0,
+        timings: None,
+        idle: args.idle,
+        load: args.load,
+    };
+    publish(Report::new(setting, session, pods.histories()))
 }
 
 /// Finds the Deployment, and makes sure of the rights that the run needs.

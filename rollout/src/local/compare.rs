@@ -8,11 +8,10 @@ use super::pod::Program;
 use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
-use crate::record::kind::Kind;
-use crate::report::columns::{columns, count};
-use crate::report::publish::{print, write, write_json};
-use crate::report::summary::{Report, Verdict};
-use crate::report::{chart, json, text};
+use crate::report::columns::columns;
+use crate::report::publish::{print, write_files};
+use crate::report::summary::Verdict;
+use crate::report::{json, table, text};
 use crate::unable::{OrUnable, Unable};
 
 impl Sequence {
@@ -55,54 +54,22 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
         args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
     let mut reports = Vec::new();
     for (sequence, program) in programs {
-        let report = once(sequence.name(), program, &args, interrupt.clone()).await?;
+        let mut report = once(sequence.name(), program, &args, interrupt.clone()).await?;
+        report.setting.sequence = Some(sequence.meaning());
         print(&text::text(&report));
-        reports.push((sequence, report));
+        reports.push(report);
         if interrupt.is_interrupted() {
             break;
         }
     }
-    print(&comparison(&reports));
-    if let Some(path) = &args.load.json {
-        let all: Vec<Value> = reports.iter().map(|(_, report)| json::report(report)).collect();
-        write_json(path, &Value::Array(all))?;
-    }
-    if let Some(path) = &args.load.chart {
-        for (sequence, report) in &reports {
-            let path = path.with_file_name(format!(
-                "{}-{}",
-                sequence.name(),
-                path.file_name().unwrap_or_default().display()
-            ));
-            write(&path, &chart::draw(report))?;
-        }
-    }
+    let runs: Vec<Value> = reports.iter().map(json::report).collect();
+    print(&format!("\n{}", columns(&table::comparison(&runs.iter().collect::<Vec<_>>()))));
+    write_files(&args.load, &reports)?;
     if reports.len() < args.modes.len() {
         return Ok(Verdict::Unfinished);
     }
-    let judged =
-        |(sequence, report): &(Sequence, Report)| (*sequence == Sequence::Landfall).then(|| report.verdict());
-    let lost = reports.iter().any(|(_, report)| report.verdict() == Verdict::Lost);
-    Ok(reports.iter().find_map(judged).unwrap_or(if lost { Verdict::Lost } else { Verdict::NothingLost }))
-}
-
-fn comparison(reports: &[(Sequence, Report)]) -> String {
-    let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
-    let kinds: Vec<Kind> = Kind::ALL
-        .into_iter()
-        .filter(|kind| reports.iter().any(|(_, report)| report.observed.tallies.contains_key(kind)))
-        .collect();
-    rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
-    rows[0].push("all".into());
-    for (sequence, report) in reports {
-        let mut row = vec![sequence.meaning().to_string()];
-        for tally in kinds.iter().map(|kind| report.observed.tallies.get(kind)).chain([Some(&report.all)]) {
-            row.push(tally.map_or_else(
-                || "-".into(),
-                |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),
-            ));
-        }
-        rows.push(row);
-    }
-    format!("\n{}", columns(&rows))
+    let ours = args.modes.iter().position(|mode| *mode == Sequence::Landfall);
+    let lost = reports.iter().any(|report| report.verdict() == Verdict::Lost);
+    let all = if lost { Verdict::Lost } else { Verdict::NothingLost };
+    Ok(ours.map_or(all, |n| reports[n].verdict()))
 }

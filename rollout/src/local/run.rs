@@ -34,9 +34,7 @@ const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let program = service(&args)?;
     let name = program.path.file_name().unwrap_or_default().display().to_string();
-    let report = once(&name, program, &args, interrupt).await?;
-    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
-    Ok(report.verdict())
+    publish(once(&name, program, &args, interrupt).await?)
 }
 
 /// The service's executable.
@@ -155,6 +153,9 @@ pub(crate) async fn once(
         chaos: args.chaos,
         scale: args.scale,
         timings: Some(json!(*timings)),
+        sequence: None,
+        idle: timings.idle_pause(),
+        load: args.load.clone(),
     };
     Ok(Report::new(setting, session?, histories))
 }
