@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
-use crate::clients::mix::{self, Mix};
+use crate::clients::mix::{self, Group, Mix};
 use crate::clients::target::Target;
 use crate::duration;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Replace real server processes on this machine, behind a balancer that lags like kube-proxy
     Local(Local),
-    /// Restart a Deployment on a cluster with kubectl, and drive its URL
+    /// Replace a Deployment's pods on a cluster with kubectl, and drive its URL
     Cluster(Cluster),
     /// Run a command, such as one that replaces containers, and drive a URL meanwhile
     Drive(Drive),
@@ -59,6 +59,9 @@ pub(crate) struct Local {
     /// Replace every pod this many times; 0 is the control run
     #[arg(long, default_value = "3", value_name = "N")]
     pub(crate) rollouts: u32,
+    /// Go on replacing pods until this many requests were made
+    #[arg(long, default_value = "0", value_name = "N")]
+    pub(crate) requests: u64,
     /// Pods that should be ready [default: the overlay's, or 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) replicas: Option<u32>,
@@ -99,9 +102,21 @@ pub(crate) struct Cluster {
     /// The kubectl context [default: the current one]
     #[arg(long)]
     pub(crate) context: Option<String>,
-    /// Restart the Deployment this many times; 0 is the control run
+    /// Restart the Deployment, or what is asked for instead, this many times; 0 is the control run
     #[arg(long, default_value = "3", value_name = "N")]
     pub(crate) rollouts: u32,
+    /// Instead: restart, then go back to the revision before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// Instead: scale from A pods to B, and back to A
+    #[arg(long, value_parser = from_to, value_name = "A..B")]
+    pub(crate) scale: Option<(u32, u32)>,
+    /// Instead: evict each pod, one after another, as the disruption budget allows
+    #[arg(long)]
+    pub(crate) evict: bool,
+    /// The labels of the pods to watch, such as those of both colours [default: the Deployment's]
+    #[arg(long, value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
     /// Load before, between and after the rollouts
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) pause: Duration,
@@ -113,6 +128,9 @@ pub(crate) struct Cluster {
     pub(crate) idle: (Duration, Duration),
     #[command(flatten)]
     pub(crate) load: Load,
+    /// Instead: run this command, such as k8s/promote.sh OVERLAY, after `--`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 /// `rollout drive`.
@@ -141,6 +159,10 @@ pub(crate) struct Load {
     /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
     #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
     pub(crate) clients: Mix,
+    /// Also send this many requests per second, however slow the responses are: each on a connection that is free, or a
+    /// new one. Its latencies count from when each request was due
+    #[arg(long, value_parser = mix::rate, value_name = "RATE")]
+    pub(crate) rate: Option<f64>,
     /// Streams at once on each HTTP/2 connection
     #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) h2_streams: u32,
@@ -209,6 +231,13 @@ pub(crate) enum Mode {
 }
 
 impl Load {
+    /// The clients, those of the rate included.
+    pub(crate) fn mix(&self) -> Mix {
+        let mut mix = self.clients.clone();
+        mix.0.extend(self.rate.map(Group::open));
+        mix
+    }
+
     /// The requests to send; where to is set by [`Target::aim`].
     pub(crate) fn target(&self) -> Target {
         Target {
@@ -261,6 +290,15 @@ fn pause(text: &str) -> Result<(Duration, Duration), String> {
     Ok((min, max))
 }
 
+fn from_to(text: &str) -> Result<(u32, u32), String> {
+    let (from, to) = text.split_once("..").ok_or("write it as 3..6")?;
+    let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if from != to => Ok((from, to)),
+        _ => Err("two different numbers of pods, of at least one each, as 3..6".into()),
+    }
+}
+
 fn json(text: &str) -> Result<String, String> {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Ok(text.to_string()),
@@ -307,6 +345,12 @@ mod tests {
         assert!(path("/a?b=c").is_ok());
         assert!(path("a").is_err());
         assert!(path("/a b").is_err());
+    }
+
+    #[test]
+    fn a_scale_goes_from_some_pods_to_another_number() {
+        assert_eq!(from_to("3..6"), Ok((3, 6)));
+        assert!(["3", "3..3", "0..3", "a..b", "3-6"].iter().all(|text| from_to(text).is_err()));
     }
 
     #[test]

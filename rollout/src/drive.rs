@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     let mut target = args.load.target();
     let ready = async {
         target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.clients, args.load.h2_streams).await
+        preflight::check(&target, &args.load.mix(), args.load.h2_streams).await
     };
     interrupt.or(ready).await?;
 
@@ -47,6 +47,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     let setting = Setting {
         name,
         sequence: None,
+        steps: vec![args.command.join(" ")],
         rollouts: 1,
         chaos: false,
         scale: 1.0,
@@ -57,7 +58,8 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     publish(Report::new(setting, session, Vec::new()))
 }
 
-async fn replace(command: &[String]) -> Result<(), Unable> {
+/// Runs a command to its end; fails as it does.
+pub(crate) async fn replace(command: &[String]) -> Result<(), Unable> {
     let tried = format!("running `{}`", command.join(" "));
     let (program, arguments) = command.split_first().expect("clap asks for one word at least");
     let status = Command::new(program).args(arguments).kill_on_drop(true).status().await.or_unable(&tried)?;

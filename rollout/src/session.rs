@@ -32,7 +32,7 @@ pub(crate) async fn under_load(
 ) -> Result<Session, Unable> {
     let recorder = &context.recorder;
     let began = recorder.elapsed();
-    let clients = Load::start(&load.clients, idle, load.h2_streams, context);
+    let clients = Load::start(&load.mix(), idle, load.h2_streams, context);
     let ending = tokio::select! {
         ended = script => match ended {
             Ok(()) => Ending::Finished,

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
-use super::http1::{keep_alive, stream};
+use super::http1::{keep_alive, open, stream};
 use super::http2::{blocking, multiplexed};
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
@@ -39,6 +39,7 @@ impl Load {
                     Kind::H2Idle => clients.spawn(multiplexed::run(client, pacer, 1)),
                     Kind::H2Blocking => clients.spawn(blocking::run(client, pacer)),
                     Kind::Stream => clients.spawn(stream::run(client, pacer)),
+                    Kind::Open => clients.spawn(open::run(client, pacer)),
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
             }

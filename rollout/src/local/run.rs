@@ -115,7 +115,7 @@ pub(crate) async fn once(
     let ready = async {
         cluster.complete(0).await?;
         routed(&balancer, timings.replicas).await?;
-        preflight::check(&context.target, &args.load.clients, args.load.h2_streams).await
+        preflight::check(&context.target, &args.load.mix(), args.load.h2_streams).await
     };
     if let Err(unable) = interrupt.or(ready).await {
         cluster.end().await;
@@ -128,8 +128,9 @@ pub(crate) async fn once(
             args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
         progress.stage("before the rollouts");
         cluster.watch_for(pause).await?;
-        for n in 1..=args.rollouts {
-            progress.stage(format!("rollout {n} of {}", args.rollouts));
+        while rollouts.get() < args.rollouts || recorder.totals().0 < args.requests {
+            let n = rollouts.get() + 1;
+            progress.stage(format!("rollout {n} of {}", args.rollouts.max(n)));
             cluster.order(DeploymentCommand::Restart);
             cluster.complete(n).await?;
             rollouts.set(n);
@@ -137,7 +138,7 @@ pub(crate) async fn once(
         }
         if let Some(chaos) = chaos {
             chaos.end().await;
-            cluster.complete(args.rollouts).await?;
+            cluster.complete(rollouts.get()).await?;
         }
         // A connection that was kept to a pod now gone is lost only when its client comes back to it.
         progress.stage("until the idle clients have come back");
@@ -154,6 +155,7 @@ pub(crate) async fn once(
         scale: args.scale,
         timings: Some(json!(*timings)),
         sequence: None,
+        steps: vec!["restart".to_string()],
         idle: timings.idle_pause(),
         load: args.load.clone(),
     };

@@ -22,11 +22,13 @@ pub(crate) enum Kind {
     Post,
     /// Reads an endless response until the server ends it.
     Stream,
+    /// Sends at a rate, however slow the responses are.
+    Open,
 }
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub(crate) const ALL: [Kind; 8] = [
+    pub(crate) const ALL: [Kind; 9] = [
         Kind::Busy,
         Kind::Idle,
         Kind::Fresh,
@@ -35,6 +37,7 @@ impl Kind {
         Kind::H2Blocking,
         Kind::Post,
         Kind::Stream,
+        Kind::Open,
     ];
 
     /// The kind's name on the command line and in the table.
@@ -48,6 +51,7 @@ impl Kind {
             Kind::H2Blocking => "h2-blocking",
             Kind::Post => "post",
             Kind::Stream => "stream",
+            Kind::Open => "open",
         }
     }
 }

@@ -153,9 +153,14 @@ impl Pods {
         self.mark(name, |history, now| _ = history.ready.get_or_insert(now));
     }
 
-    /// A pod's termination has begun; only the first time counts.
-    pub(crate) fn terminating(&self, name: &str) {
-        self.mark(name, |history, now| _ = history.terminating.get_or_insert(now));
+    /// A pod's termination has begun; says whether this is the first time, which alone counts.
+    pub(crate) fn terminating(&self, name: &str) -> bool {
+        let mut first = false;
+        self.mark(name, |history, now| {
+            first = history.terminating.is_none();
+            history.terminating.get_or_insert(now);
+        });
+        first
     }
 
     /// A terminating pod no longer gets new connections; only the first time counts.
@@ -165,6 +170,25 @@ impl Pods {
                 history.left_endpoints.get_or_insert(now);
             }
         });
+    }
+
+    /// A pod got its last new connection this many seconds after its termination had begun.
+    pub(crate) fn left_endpoints_after(&self, name: &str, seconds: f64) {
+        self.mark(name, |history, _| {
+            history.left_endpoints = history.terminating.map(|terminating| terminating + seconds);
+        });
+    }
+
+    /// Says whether a pod of this name has been started and has not ended.
+    pub(crate) fn is_running(&self, name: &str) -> bool {
+        self.lock().iter().any(|history| history.name == name && history.gone.is_none())
+    }
+
+    /// The pods that have begun to terminate and have not ended.
+    pub(crate) fn ending(&self) -> Vec<String> {
+        let histories = self.lock();
+        let ending = histories.iter().filter(|pod| pod.terminating.is_some() && pod.gone.is_none());
+        ending.map(|pod| pod.name.clone()).collect()
     }
 
     /// A pod has ended.

@@ -31,6 +31,7 @@ pub(crate) fn report(report: &Report) -> Value {
         "verdict": report.verdict().name(),
         "finished": report.finished(),
         "unfinished": unfinished,
+        "steps": report.setting.steps,
         "rollouts": report.setting.rollouts,
         "chaos": report.setting.chaos,
         "scale": report.setting.scale,
@@ -59,7 +60,7 @@ pub(crate) fn report(report: &Report) -> Value {
 fn load(setting: &Setting) -> Value {
     let load = &setting.load;
     json!({
-        "clients": load.clients.to_string(),
+        "clients": load.mix().to_string(),
         "h2_streams": load.h2_streams,
         "path": load.path,
         "post": load.post,

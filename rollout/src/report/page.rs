@@ -89,7 +89,7 @@ fn section(html: &mut String, report: &Report, run: &Value) {
         let _ = writeln!(html, "<dt>{label}</dt><dd>{}</dd>", escape(&note));
     }
     html.push_str("</dl>\n<h3>Settings</h3>\n<dl class=\"settings\">\n");
-    for key in ["ended", "version", "rollouts", "chaos", "scale", "load", "timings"] {
+    for key in ["ended", "version", "steps", "rollouts", "chaos", "scale", "load", "timings"] {
         settings(html, key, &run[key]);
     }
     html.push_str("</dl>\n");
@@ -102,9 +102,18 @@ fn settings(html: &mut String, name: &str, value: &Value) {
             parts.iter().for_each(|(part, value)| settings(html, &format!("{name} {part}"), value));
         }
         value => {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escape(&name.replace('_', " ")), escape(&text));
+            let (name, text) = (name.replace('_', " "), plain(value));
+            let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escape(&name), escape(&text));
         }
+    }
+}
+
+/// A value without the marks of JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(plain).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) name: String,
     /// What it does on SIGTERM, where several sequences are compared.
     pub(crate) sequence: Option<&'static str>,
+    /// What each rollout is made of.
+    pub(crate) steps: Vec<String>,
     pub(crate) rollouts: u32,
     pub(crate) chaos: bool,
     pub(crate) scale: f64,

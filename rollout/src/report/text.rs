@@ -114,8 +114,19 @@ fn pods_note(report: &Report) -> Option<String> {
 fn endpoints_note(report: &Report) -> Option<String> {
     let left =
         report.histories.iter().filter_map(|history| Some(history.left_endpoints? - history.terminating?));
-    let (middle, most) = spread(left.collect())?;
-    Some(format!("updated {middle:.1} s (median), {most:.1} s (longest) after a pod began to terminate"))
+    let of_cluster = report.setting.timings.is_none();
+    match (spread(left.collect()), of_cluster) {
+        (Some((middle, most)), false) => Some(format!(
+            "updated {middle:.1} s (median), {most:.1} s (longest) after a pod began to terminate"
+        )),
+        (Some((middle, most)), true) => Some(format!(
+            "sent the last new connection {middle:.1} s (median), {most:.1} s (longest) after a pod began to terminate"
+        )),
+        (None, true) if report.histories.iter().any(|history| history.gone.is_some()) => {
+            Some("not known: no pod's last log line says when the last new connection came".into())
+        }
+        _ => None,
+    }
 }
 
 fn schedule_note(report: &Report) -> String {
