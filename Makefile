@@ -8,7 +8,7 @@ NAMESPACE = $(shell sed -n 's/^namespace: //p' k8s/overlays/$(OVERLAY)/kustomiza
 WITH_TOOLS = PATH="$(CURDIR)/.tools/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare e2e \
+.PHONY: help run test tools lint check examples rename update-engine api bench rollout rollout-compare proof libraries proxies e2e \
 	image image-run image-test deploy diff undeploy rollback promote canary check-placeholders
 
 help: ## this list
@@ -47,6 +47,17 @@ rollout: ## replace real processes under load, with production's timings
 	$(ROLLOUT) local $(BINARY) --overlay k8s/overlays/production $(ROLLOUT_ARGS)
 rollout-compare: ## the same beside what people usually write
 	$(ROLLOUT) local $(BINARY) --compare $(ROLLOUT_ARGS)
+# Interrupted, it writes what it has, and fails.
+proof: tools ## 50 replacements and a million requests under chaos, into docs/proof.html; half an hour at most
+	$(ROLLOUT) local $(BINARY) --compare --modes none,flag --rollouts 5 --scale 0.1 $(ROLLOUT_ARGS) \
+	  --json target/naive.json || test $$? -eq 1
+	$(WITH_TOOLS) timeout --signal INT 27m target/release/rollout local $(BINARY) --overlay k8s/overlays/production \
+	  --chaos --rollouts 17 --requests 1000000 $(ROLLOUT_ARGS) \
+	  --beside target/naive.json --report docs/proof.html --json target/proof.json
+libraries: ## the clients of rollout --library; rollout/libraries/README.md
+	rollout/libraries/setup.sh
+proxies: ## the proxies of rollout local --through
+	rollout/proxies.sh
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
 	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
 

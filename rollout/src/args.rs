@@ -6,9 +6,13 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use crate::clients::library;
+use crate::clients::load::Clients;
 use crate::clients::mix::{self, Group, Mix};
 use crate::clients::target::Target;
 use crate::duration;
+use crate::proxies::Proxy;
+use crate::unable::Unable;
 
 /// The variables that give each local pod its name and its addresses.
 const POD_VARIABLES: [&str; 4] = ["APP_HOST", "APP_PORT", "APP_ADMIN_PORT", "APP_POD_NAME"];
@@ -72,8 +76,12 @@ pub(crate) struct Local {
     #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) pause: Duration,
     /// Also evict pods, scale down and up, kill clients' connections and stop processes, at random
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["library", "through"])]
     pub(crate) chaos: bool,
+    /// The same run through each of these proxies, -h2 for HTTP/2 to the pods, and a table that compares them:
+    /// nginx, haproxy, haproxy-h2, envoy, envoy-h2, traefik, traefik-h2, caddy, caddy-h2
+    #[arg(long, value_name = "PROXY", value_delimiter = ',')]
+    pub(crate) through: Vec<Proxy>,
     /// The same run for the naive sequences too, and a table that compares them
     #[arg(long)]
     pub(crate) compare: bool,
@@ -157,15 +165,25 @@ pub(crate) struct Drive {
 pub(crate) struct Load {
     /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
     /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
-    #[arg(long, default_value = mix::DEFAULT, value_parser = mix::parse, value_name = "MIX")]
-    pub(crate) clients: Mix,
+    /// [default: every kind, about 2 500 requests per second; none with --library]
+    #[arg(long = "clients", value_parser = mix::parse, value_name = "MIX")]
+    mix: Option<Mix>,
     /// Also send this many requests per second, however slow the responses are: each on a connection that is free, or a
     /// new one. Its latencies count from when each request was due
     #[arg(long, value_parser = mix::rate, value_name = "RATE")]
-    pub(crate) rate: Option<f64>,
+    rate: Option<f64>,
+    /// Programs on real client libraries too, such as go,httpx-h2, or `installed` for all that are there; they post
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    library: Vec<String>,
+    /// How many clients each library has; kinds: busy, idle
+    #[arg(long, default_value = "busy=4,idle=12", value_parser = library::mix, value_name = "MIX", requires = "library")]
+    library_clients: Mix,
+    /// Where the libraries' programs are; `make libraries` puts them there
+    #[arg(long, default_value = ".tools/libraries", value_name = "DIR", requires = "library")]
+    libraries: PathBuf,
     /// Streams at once on each HTTP/2 connection
     #[arg(long, default_value = "4", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) h2_streams: u32,
+    h2_streams: u32,
     /// What every kind but post and stream gets
     #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
     pub(crate) path: String,
@@ -231,11 +249,16 @@ pub(crate) enum Mode {
 }
 
 impl Load {
-    /// The clients, those of the rate included.
-    pub(crate) fn mix(&self) -> Mix {
-        let mut mix = self.clients.clone();
+    /// The clients that send; `idle` is the idle ones' own pause.
+    pub(crate) fn clients(&self, idle: (Duration, Duration)) -> Result<Clients, Unable> {
+        let mut mix = match (&self.mix, self.library.is_empty()) {
+            (Some(mix), _) => mix.clone(),
+            (None, true) => mix::parse(mix::DEFAULT).expect("a test reads it"),
+            (None, false) => Mix(Vec::new()),
+        };
         mix.0.extend(self.rate.map(Group::open));
-        mix
+        let libraries = library::find(&self.library, &self.libraries, &self.library_clients, idle)?;
+        Ok(Clients { mix, idle, h2_streams: self.h2_streams, libraries })
     }
 
     /// The requests to send; where to is set by [`Target::aim`].

@@ -19,10 +19,11 @@ use crate::unable::{OrUnable, Unable};
 
 /// Runs the command under load, and reports.
 pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
+    let clients = args.load.clients(args.idle)?;
     let mut target = args.load.target();
     let ready = async {
         target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.mix(), args.load.h2_streams).await
+        preflight::check(&target, &clients).await
     };
     interrupt.or(ready).await?;
 
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
         sleep(args.idle.1 + Duration::from_millis(200)).await;
         Ok(())
     };
-    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
+    let session = under_load(&clients, &context, &mut interrupt, script).await?;
     drop(progress);
     let setting = Setting {
         name,
@@ -52,7 +53,7 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
         chaos: false,
         scale: 1.0,
         timings: None,
-        idle: args.idle,
+        clients,
         load: args.load,
     };
     publish(Report::new(setting, session, Vec::new()))

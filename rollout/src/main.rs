@@ -4,7 +4,7 @@
 //! - `local` replaces real processes on this machine, `cluster` a Deployment's pods, `drive` whatever a command replaces;
 //!   each is a script that a `session` runs under load
 //! - `clients` send, `record` keeps what they saw, `report` says it
-//! - `duration`, `interrupt` and `unable` are what all of them need
+//! - `duration`, `interrupt`, `proxies` and `unable` are what all of them need
 
 mod args;
 mod clients;
@@ -13,6 +13,7 @@ mod drive;
 mod duration;
 mod interrupt;
 mod local;
+mod proxies;
 mod record;
 mod report;
 mod session;
@@ -39,7 +40,9 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<report::summary::Verdict, Unable> {
     let interrupt = interrupt::listen()?;
     match args.command {
-        Command::Local(local) if local.compare => local::compare::run(local, interrupt).await,
+        Command::Local(local) if local.compare || !local.through.is_empty() => {
+            local::compare::run(local, interrupt).await
+        }
         Command::Local(local) => local::run::run(local, interrupt).await,
         Command::Cluster(cluster) => cluster::run::run(cluster, interrupt).await,
         Command::Drive(drive) => drive::run(drive, interrupt).await,

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use crate::args;
-use crate::clients::{client::Context, load::Load};
+use tokio::time::{Instant, sleep};
+
+use crate::clients::client::Context;
+use crate::clients::load::{Clients, Load};
 use crate::interrupt::Interrupt;
 use crate::record::recorder::Observations;
 use crate::unable::Unable;
+
+/// For a library's first response, beyond the pause before it.
+const BEGUN: Duration = Duration::from_secs(60);
 
 /// What was seen while the script ran.
 pub(crate) struct Session {
@@ -24,15 +29,18 @@ pub(crate) enum Ending {
 
 /// Runs the clients for as long as the script takes, or until it is interrupted.
 pub(crate) async fn under_load(
-    load: &args::Load,
-    idle: (Duration, Duration),
+    clients: &Clients,
     context: &Context,
     interrupt: &mut Interrupt,
     script: impl Future<Output = Result<(), Unable>>,
 ) -> Result<Session, Unable> {
     let recorder = &context.recorder;
     let began = recorder.elapsed();
-    let clients = Load::start(&load.mix(), idle, load.h2_streams, context);
+    let load = Load::start(clients, context);
+    let script = async {
+        begun(clients, context).await?;
+        script.await
+    };
     let ending = tokio::select! {
         ended = script => match ended {
             Ok(()) => Ending::Finished,
@@ -42,9 +50,23 @@ pub(crate) async fn under_load(
     };
     let loaded = recorder.elapsed() - began;
     if matches!(ending, Ending::Finished) {
-        clients.stop().await?;
+        load.stop().await?;
     }
     // Before anything is ended by force: what that breaks is not the servers' doing.
     let observed = recorder.observations();
     Ok(Session { observed, loaded, ending })
+}
+
+/// Waits until each library has its first response: some take seconds to start.
+async fn begun(clients: &Clients, context: &Context) -> Result<(), Unable> {
+    let deadline = Instant::now() + clients.idle.1 + BEGUN;
+    for library in &clients.libraries {
+        while !context.recorder.has(library.kind) {
+            if Instant::now() > deadline {
+                return Err(Unable(format!("{} has sent nothing yet", library.kind.name())));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
 }

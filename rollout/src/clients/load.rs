@@ -8,10 +8,22 @@ use tokio::task::JoinSet;
 use super::client::{Client, Context};
 use super::http1::{keep_alive, open, stream};
 use super::http2::{blocking, multiplexed};
+use super::library::{self, Library};
 use super::mix::{Mix, Pace};
 use super::pacer::Pacer;
 use crate::record::kind::Kind;
 use crate::unable::Unable;
+
+/// Who sends in a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) mix: Mix,
+    /// The pause of idle clients that have none of their own.
+    pub(crate) idle: (Duration, Duration),
+    /// Streams at once on each HTTP/2 connection.
+    pub(crate) h2_streams: u32,
+    pub(crate) libraries: Vec<Library>,
+}
 
 /// The clients of a run, at work.
 pub(crate) struct Load {
@@ -20,8 +32,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts every client of the mix; `idle` is the idle clients' own pause.
-    pub(crate) fn start(mix: &Mix, idle: (Duration, Duration), h2_streams: u32, context: &Context) -> Self {
+    /// Starts every client.
+    pub(crate) fn start(wanted: &Clients, context: &Context) -> Self {
+        let Clients { mix, idle, h2_streams, libraries } = wanted;
+        let (idle, h2_streams) = (*idle, *h2_streams);
         let (stop, stopped) = watch::channel(false);
         let mut clients = JoinSet::new();
         for group in &mix.0 {
@@ -43,6 +57,10 @@ impl Load {
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
             }
+        }
+        for library in libraries {
+            let client = Client { context: context.clone(), kind: library.kind, stop: stopped.clone() };
+            clients.spawn(library::run(client, library.clone()));
         }
         Self { clients, stop }
     }

@@ -4,6 +4,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http1::connection::Connection;
+use super::load::Clients;
 use super::mix::Mix;
 use super::target::{Target, method_of};
 use crate::record::kind::Kind;
@@ -16,14 +17,16 @@ struct Refused {
     kinds: Vec<Kind>,
 }
 
-/// Sends one request of each kind in the mix; fails unless each is answered with a 2xx.
-pub(crate) async fn check(target: &Target, mix: &Mix, h2_streams: u32) -> Result<(), Unable> {
+/// Sends one request of each kind in the mix, and one as the libraries do; fails unless each is answered with a 2xx.
+pub(crate) async fn check(target: &Target, clients: &Clients) -> Result<(), Unable> {
+    let Clients { mix, h2_streams, libraries, .. } = clients;
+    let posts = (!libraries.is_empty()).then_some(Kind::Post);
     let mut refused: Vec<Refused> = Vec::new();
-    for kind in mix.0.iter().filter(|group| group.count > 0).map(|group| group.kind) {
+    for kind in mix.0.iter().filter(|group| group.count > 0).map(|group| group.kind).chain(posts) {
         let request = format!("{} {}", method_of(kind), target.path_of(kind));
         let response = async {
             match kind {
-                Kind::H2 => http2(target, h2_streams).await,
+                Kind::H2 => http2(target, *h2_streams).await,
                 Kind::H2Idle | Kind::H2Blocking => http2(target, 1).await,
                 kind => http1(target, kind).await,
             }

@@ -56,6 +56,11 @@ impl Target {
         format!("{}{path}", self.base)
     }
 
+    /// The URL of this kind's request.
+    pub(crate) fn url_of(&self, kind: Kind) -> String {
+        format!("http://{}{}", self.authority, self.path_of(kind))
+    }
+
     /// The bytes of this kind's request, in HTTP/1.1.
     pub(crate) fn http1(&self, kind: Kind) -> Vec<u8> {
         let method = method_of(kind);

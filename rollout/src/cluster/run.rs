@@ -24,12 +24,13 @@ use crate::unable::Unable;
 /// Takes the steps as often as asked, and reports.
 pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdict, Unable> {
     let kubectl = Kubectl { context: args.context.clone(), namespace: args.namespace.clone() };
+    let clients = args.load.clients(args.idle)?;
     let asked = steps::asked(&args);
     let mut target = args.load.target();
     let ready = async {
         let selector = selector(&kubectl, &args, &asked).await?;
         target.aim(&args.url).await?;
-        preflight::check(&target, &args.load.mix(), args.load.h2_streams).await?;
+        preflight::check(&target, &clients).await?;
         Ok(selector)
     };
     let selector = interrupt.or(ready).await?;
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
         sleep(args.idle.1 + Duration::from_millis(200)).await;
         Ok(())
     };
-    let session = under_load(&args.load, args.idle, &context, &mut interrupt, script).await?;
+    let session = under_load(&clients, &context, &mut interrupt, script).await?;
     drop((progress, watched));
     let name = format!("{} in {}", args.deployment, args.namespace);
     let setting = Setting {
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: Cluster, mut interrupt: Interrupt) -> Result<Verdi
         chaos: false,
         scale: 1.0,
         timings: None,
-        idle: args.idle,
+        clients,
         load: args.load,
     };
     publish(Report::new(setting, session, pods.histories()))

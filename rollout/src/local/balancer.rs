@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -53,6 +53,7 @@ struct Routes {
     connections: Arc<Connections>,
     pods: Arc<Pods>,
     lag: Duration,
+    usable: watch::Sender<Vec<SocketAddr>>,
 }
 
 struct Endpoint {
@@ -67,8 +68,14 @@ impl Balancer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let connections = Arc::new(Connections::new(pods.clone()));
-        let routes =
-            Arc::new(Routes { endpoints: Mutex::default(), live: Mutex::default(), connections, pods, lag });
+        let routes = Arc::new(Routes {
+            endpoints: Mutex::default(),
+            live: Mutex::default(),
+            connections,
+            pods,
+            lag,
+            usable: watch::Sender::default(),
+        });
         let (changes, received) = mpsc::unbounded_channel();
         let tasks =
             [tokio::spawn(accept(listener, routes.clone())), tokio::spawn(apply(received, routes.clone()))];
@@ -91,6 +98,11 @@ impl Balancer {
     pub(crate) fn ready(&self) -> usize {
         let endpoints = self.routes.endpoints();
         endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Ready).count()
+    }
+
+    /// Where new connections are sent, for a proxy that does so by itself.
+    pub(crate) fn usable(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.routes.usable.subscribe()
     }
 
     /// Resets one connection, chosen at random, at both ends.
@@ -125,18 +137,17 @@ impl Routes {
 
     fn pick(&self) -> Option<(String, SocketAddr)> {
         let endpoints = self.endpoints();
-        let state = |wanted| endpoints.iter().filter(move |endpoint| endpoint.state == wanted);
-        let usable = match state(EndpointState::Ready).count() {
-            0 => EndpointState::Terminating,
-            _ => EndpointState::Ready,
-        };
-        let count = state(usable).count();
-        if count == 0 {
-            return None;
-        }
-        let chosen = state(usable).nth(fastrand::usize(..count))?;
+        let usable: Vec<&Endpoint> = usable(&endpoints).collect();
+        let chosen = usable.get(fastrand::usize(..usable.len().max(1)))?;
         Some((chosen.pod.clone(), chosen.address))
     }
+}
+
+/// The ready endpoints, or the terminating ones where none is ready.
+fn usable(endpoints: &[Endpoint]) -> impl Iterator<Item = &Endpoint> {
+    let any_ready = endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Ready);
+    let wanted = if any_ready { EndpointState::Ready } else { EndpointState::Terminating };
+    endpoints.iter().filter(move |endpoint| endpoint.state == wanted)
 }
 
 /// Applies one change after another, never a later one first: so does kube-proxy.
@@ -149,7 +160,9 @@ async fn apply(mut changes: mpsc::UnboundedReceiver<Change>, routes: Arc<Routes>
         } else if let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.pod == pod) {
             endpoint.state = state;
         }
+        let usable = usable(&endpoints).map(|endpoint| endpoint.address).collect();
         drop(endpoints);
+        routes.usable.send_replace(usable);
         if state != EndpointState::Ready {
             routes.pods.left_endpoints(&pod);
         }

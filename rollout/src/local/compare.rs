@@ -1,16 +1,16 @@
-//! `rollout local --compare`: the same run for each sequence, and one table of what each lost.
-
-use std::path::PathBuf;
+//! `rollout local --compare` and `--through`: the same run for each sequence and proxy, and one table of what each lost.
 
 use serde_json::Value;
 
 use super::pod::Program;
+use super::proxy::running::find;
 use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
+use crate::proxies::Proxy;
 use crate::report::columns::columns;
 use crate::report::publish::{print, write_files};
-use crate::report::summary::Verdict;
+use crate::report::summary::{Report, Verdict};
 use crate::report::{json, table, text};
 use crate::unable::{OrUnable, Unable};
 
@@ -34,28 +34,70 @@ impl Sequence {
     }
 
     fn program(self, args: &Local) -> Result<Program, Unable> {
-        let program = match self {
-            Sequence::Landfall => service(args)?,
-            naive => Program {
+        match self {
+            Sequence::Landfall => service(args),
+            naive => Ok(Program {
                 path: std::env::current_exe().or_unable("finding this executable")?,
                 arguments: vec!["naive".into(), naive.name().into(), args.load.stream.clone()],
                 environment: args.environment.clone(),
                 logs: args.logs.clone(),
-            },
-        };
-        let logs = program.logs.map(|logs: PathBuf| logs.join(self.name()));
-        Ok(Program { logs, ..program })
+            }),
+        }
     }
 }
 
-/// Runs every sequence in turn; the verdict is landfall's alone where it is among them.
+/// One of the runs: what the servers do on SIGTERM, and what is in front of them.
+#[derive(Clone, Copy)]
+struct Case {
+    sequence: Sequence,
+    proxy: Option<Proxy>,
+}
+
+impl Case {
+    /// Every sequence for each proxy, or without one.
+    fn all(args: &Local) -> Vec<Self> {
+        let sequences = if args.compare { &args.modes[..] } else { &[Sequence::Landfall] };
+        let proxies: Vec<Option<Proxy>> = match args.through.is_empty() {
+            true => vec![None],
+            false => args.through.iter().copied().map(Some).collect(),
+        };
+        let of = |proxy| sequences.iter().map(move |sequence| Case { sequence: *sequence, proxy });
+        proxies.into_iter().flat_map(of).collect()
+    }
+
+    fn program(self, args: &Local) -> Result<Program, Unable> {
+        let program = self.sequence.program(args)?;
+        let logs = program.logs.map(|logs| logs.join(self.name()));
+        Ok(Program { logs, ..program })
+    }
+
+    fn name(self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{proxy}-{}", self.sequence.name()),
+            None => self.sequence.name().into(),
+        }
+    }
+
+    fn meaning(self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{proxy}: {}", self.sequence.meaning()),
+            None => self.sequence.meaning().into(),
+        }
+    }
+}
+
+/// Runs every case in turn; the verdict is landfall's alone where it is among them.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
-    let programs: Vec<(Sequence, Program)> =
-        args.modes.iter().map(|mode| Ok((*mode, mode.program(&args)?))).collect::<Result<_, Unable>>()?;
+    let cases = Case::all(&args);
+    for proxy in &args.through {
+        find(proxy.program)?;
+    }
+    let programs: Vec<(Case, Program)> =
+        cases.iter().map(|case| Ok((*case, case.program(&args)?))).collect::<Result<_, Unable>>()?;
     let mut reports = Vec::new();
-    for (sequence, program) in programs {
-        let mut report = once(sequence.name(), program, &args, interrupt.clone()).await?;
-        report.setting.sequence = Some(sequence.meaning());
+    for (case, program) in programs {
+        let mut report = once(&case.name(), program, case.proxy, &args, interrupt.clone()).await?;
+        report.setting.sequence = Some(case.meaning());
         print(&text::text(&report));
         reports.push(report);
         if interrupt.is_interrupted() {
@@ -64,12 +106,16 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
     }
     let runs: Vec<Value> = reports.iter().map(json::report).collect();
     print(&format!("\n{}", columns(&table::comparison(&runs.iter().collect::<Vec<_>>()))));
-    write_files(&args.load, &reports)?;
-    if reports.len() < args.modes.len() {
+    write_files(&args.load, &reports, &Value::Array(runs))?;
+    if reports.len() < cases.len() {
         return Ok(Verdict::Unfinished);
     }
-    let ours = args.modes.iter().position(|mode| *mode == Sequence::Landfall);
-    let lost = reports.iter().any(|report| report.verdict() == Verdict::Lost);
-    let all = if lost { Verdict::Lost } else { Verdict::NothingLost };
-    Ok(ours.map_or(all, |n| reports[n].verdict()))
+    let verdicts = || cases.iter().zip(reports.iter().map(Report::verdict));
+    let landfalls = verdicts().filter(|(case, _)| case.sequence == Sequence::Landfall);
+    let mut judged: Vec<Verdict> = landfalls.map(|(_, verdict)| verdict).collect();
+    if judged.is_empty() {
+        judged = verdicts().map(|(_, verdict)| verdict).collect();
+    }
+    let worst = [Verdict::Unfinished, Verdict::Lost].into_iter().find(|verdict| judged.contains(verdict));
+    Ok(worst.unwrap_or(Verdict::NothingLost))
 }

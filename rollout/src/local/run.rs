@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::balancer::Balancer;
 use super::chaos;
@@ -15,11 +15,13 @@ use super::deployment::{Deployment, DeploymentCommand, Status};
 use super::network::Network;
 use super::overlay;
 use super::pod::Program;
+use super::proxy::running::Running;
 use super::timings::Timings;
 use crate::args::Local;
 use crate::clients::client::Context;
 use crate::clients::preflight;
 use crate::interrupt::Interrupt;
+use crate::proxies::Proxy;
 use crate::record::pods::Pods;
 use crate::record::recorder::Recorder;
 use crate::report::progress::Progress;
@@ -28,13 +30,15 @@ use crate::report::summary::{Report, Setting, Verdict};
 use crate::session::under_load;
 use crate::unable::{OrUnable, Unable};
 
+const PROXY_PATIENCE: Duration = Duration::from_secs(20);
+
 const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs once against the service, and reports.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let program = service(&args)?;
     let name = program.path.file_name().unwrap_or_default().display().to_string();
-    publish(once(&name, program, &args, interrupt).await?)
+    publish(once(&name, program, None, &args, interrupt).await?)
 }
 
 /// The service's executable.
@@ -65,10 +69,11 @@ pub(crate) fn timings(args: &Local) -> Result<Timings, Unable> {
     timings.with_environment(&environment).or_unable("--env")
 }
 
-/// Runs one program through the rollouts under load.
+/// Runs one program through the rollouts under load, the proxy between the clients and the pods.
 pub(crate) async fn once(
     name: &str,
     program: Program,
+    proxy: Option<Proxy>,
     args: &Local,
     mut interrupt: Interrupt,
 ) -> Result<Report, Unable> {
@@ -76,6 +81,7 @@ pub(crate) async fn once(
         std::fs::create_dir_all(logs).or_unable(format!("making {}", logs.display()))?;
     }
     let timings = Arc::new(timings(args)?);
+    let clients = args.load.clients(timings.idle_pause())?;
     let recorder = Arc::new(Recorder::start());
     let pods = Arc::new(Pods::new(recorder.started()));
     let mut network = Network::pick()?;
@@ -84,12 +90,25 @@ pub(crate) async fn once(
         .await
         .or_unable("starting the balancer")?;
     let balancer = Arc::new(balancer);
+    let proxy = match proxy {
+        None => None,
+        Some(proxy) => {
+            let (address, [port]) = network.next()?;
+            let log = program.logs.as_ref().map(|logs| logs.join("proxy.log"));
+            let addresses = [(address, port).into(), balancer.address];
+            let running =
+                Running::start(proxy, addresses, &timings, args.scale, log.as_deref(), balancer.usable());
+            Some(running.await?)
+        }
+    };
     let mut target = args.load.target();
-    target.aim(&format!("http://{}", balancer.address)).await?;
+    let front = proxy.as_ref().map_or(balancer.address, |proxy| proxy.address);
+    target.aim(&format!("http://{front}")).await?;
     let context = Context {
         target: Arc::new(target),
         recorder: recorder.clone(),
-        connections: Some(balancer.connections()),
+        // A proxy's connections are not its clients'.
+        connections: proxy.is_none().then(|| balancer.connections()),
     };
 
     let deployment = Deployment {
@@ -115,7 +134,16 @@ pub(crate) async fn once(
     let ready = async {
         cluster.complete(0).await?;
         routed(&balancer, timings.replicas).await?;
-        preflight::check(&context.target, &args.load.mix(), args.load.h2_streams).await
+        if proxy.is_some() {
+            // It takes a moment to hear of them.
+            let _ = timeout(PROXY_PATIENCE, async {
+                while preflight::check(&context.target, &clients).await.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+        }
+        preflight::check(&context.target, &clients).await
     };
     if let Err(unable) = interrupt.or(ready).await {
         cluster.end().await;
@@ -144,7 +172,7 @@ pub(crate) async fn once(
         progress.stage("until the idle clients have come back");
         cluster.watch_for(timings.idle_pause().1 + Duration::from_millis(200)).await
     };
-    let session = under_load(&args.load, timings.idle_pause(), &context, &mut interrupt, script).await;
+    let session = under_load(&clients, &context, &mut interrupt, script).await;
     let histories = pods.histories();
     drop(progress);
     cluster.end().await;
@@ -156,7 +184,7 @@ pub(crate) async fn once(
         timings: Some(json!(*timings)),
         sequence: None,
         steps: vec!["restart".to_string()],
-        idle: timings.idle_pause(),
+        clients,
         load: args.load.clone(),
     };
     Ok(Report::new(setting, session?, histories))
@@ -217,6 +245,6 @@ async fn routed(balancer: &Balancer, replicas: u32) -> Result<(), Unable> {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    let patience = tokio::time::timeout(BALANCER_PATIENCE, all_ready).await;
+    let patience = timeout(BALANCER_PATIENCE, all_ready).await;
     patience.or_unable("waiting for the balancer to see every pod ready")
 }

@@ -1,10 +1,9 @@
 //! The kinds of client.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A kind of client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Keeps its connection and sends again soon after the last response.
     Busy,
@@ -24,10 +23,12 @@ pub(crate) enum Kind {
     Stream,
     /// Sends at a rate, however slow the responses are.
     Open,
+    /// A program on a real client library, by this name.
+    Library(&'static str),
 }
 
 impl Kind {
-    /// Every kind, in the order of the table.
+    /// Every kind of this tool's own, in the order of the table.
     pub(crate) const ALL: [Kind; 9] = [
         Kind::Busy,
         Kind::Idle,
@@ -52,6 +53,13 @@ impl Kind {
             Kind::Post => "post",
             Kind::Stream => "stream",
             Kind::Open => "open",
+            Kind::Library(name) => name,
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Outcome {
     Cut,
     /// Refused as an HTTP/2 stream: by REFUSED_STREAM, or above the last stream of a GOAWAY.
     StreamRefused,
+    /// What a client library reported as an error; how far the request had come it does not say.
+    LibraryError,
     /// Lost because the chaos of this tool killed the client's connection; no fault of the server.
     Killed,
 }

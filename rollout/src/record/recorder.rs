@@ -102,6 +102,12 @@ impl Recorder {
         self.lock().own_fault.get_or_insert(what);
     }
 
+    /// Says whether a request of this kind has been answered or lost, or can no longer be.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        let observed = self.lock();
+        observed.own_fault.is_some() || observed.tallies.contains_key(&kind)
+    }
+
     /// Requests so far, and how many of them failed.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let observed = self.lock();

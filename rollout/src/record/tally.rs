@@ -21,6 +21,7 @@ pub(crate) struct Tally {
     pub(crate) response_timeout: u64,
     pub(crate) cut: u64,
     pub(crate) stream_refused: u64,
+    pub(crate) library_error: u64,
     pub(crate) killed: u64,
     /// From the wish to send until the last byte (a stream: its head), in microseconds.
     pub(crate) latency: Histogram<u64>,
@@ -39,6 +40,7 @@ impl Tally {
             response_timeout: 0,
             cut: 0,
             stream_refused: 0,
+            library_error: 0,
             killed: 0,
             latency: histogram(),
         }
@@ -56,6 +58,7 @@ impl Tally {
             Outcome::ResponseTimeout => &mut self.response_timeout,
             Outcome::Cut => &mut self.cut,
             Outcome::StreamRefused => &mut self.stream_refused,
+            Outcome::LibraryError => &mut self.library_error,
             Outcome::Killed => &mut self.killed,
         } += 1;
     }
@@ -73,6 +76,7 @@ impl Tally {
         self.response_timeout += other.response_timeout;
         self.cut += other.cut;
         self.stream_refused += other.stream_refused;
+        self.library_error += other.library_error;
         self.killed += other.killed;
         self.latency.add(&other.latency).expect("both have the same bounds");
     }
@@ -92,6 +96,7 @@ impl Tally {
             + self.response_timeout
             + self.cut
             + self.stream_refused
+            + self.library_error
     }
 
     /// The median, the 99th and the 99.9th percentile, and the longest.

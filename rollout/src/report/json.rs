@@ -58,15 +58,16 @@ pub(crate) fn report(report: &Report) -> Value {
 
 /// What was sent; of headers only the names, their values may be secret.
 fn load(setting: &Setting) -> Value {
-    let load = &setting.load;
+    let Setting { load, clients, .. } = setting;
     json!({
-        "clients": load.mix().to_string(),
-        "h2_streams": load.h2_streams,
+        "clients": clients.mix.to_string(),
+        "libraries": clients.libraries.iter().map(|library| library.kind.name()).collect::<Vec<_>>(),
+        "h2_streams": clients.h2_streams,
         "path": load.path,
         "post": load.post,
         "stream": load.stream,
         "headers": load.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        "idle_seconds": [setting.idle.0.as_secs_f64(), setting.idle.1.as_secs_f64()],
+        "idle_seconds": [clients.idle.0.as_secs_f64(), clients.idle.1.as_secs_f64()],
         "connect_timeout_seconds": load.connect_timeout.as_secs_f64(),
         "response_timeout_seconds": load.response_timeout.as_secs_f64(),
     })
@@ -86,6 +87,7 @@ fn tally(tally: &Tally) -> Value {
         "response_timeout": tally.response_timeout,
         "cut": tally.cut,
         "stream_refused": tally.stream_refused,
+        "library_error": tally.library_error,
         "killed_by_chaos": tally.killed,
         "latency_us": { "p50": p50, "p99": p99, "p99_9": p999, "max": max },
     })

@@ -60,7 +60,7 @@ fn heading(report: &Report, level: &str) -> String {
         (Verdict::Unfinished, _) => ("unfinished", "Unfinished: the run proves nothing".to_string()),
     };
     let line = headline(report);
-    let name = report.setting.sequence.unwrap_or(&report.setting.name);
+    let name = report.setting.sequence.as_ref().unwrap_or(&report.setting.name);
     format!(
         "<header>\n<p class=\"verdict {class}\">{verdict}</p>\n<{level}>{}</{level}>\n<p>{}</p>\n</header>\n",
         escape(name),

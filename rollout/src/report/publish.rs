@@ -15,10 +15,8 @@ use crate::unable::{OrUnable, Unable};
 /// Prints the table, writes the files that are wanted, and returns the verdict.
 pub(crate) fn publish(report: Report) -> Result<Verdict, Unable> {
     print(&text::text(&report));
-    let load = report.setting.load.clone();
-    let verdict = report.verdict();
-    write_files(&load, &[report])?;
-    Ok(verdict)
+    write_files(&report.setting.load, std::slice::from_ref(&report), &json::report(&report))?;
+    Ok(report.verdict())
 }
 
 /// Prints to standard output; a reader that has gone is no reason to fail.
@@ -26,34 +24,36 @@ pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Writes the files that are wanted: one of each for all runs, but a chart for each.
-pub(crate) fn write_files(load: &Load, reports: &[Report]) -> Result<(), Unable> {
-    let mut runs: Vec<Value> = reports.iter().map(json::report).collect();
+/// Writes the files that are wanted; `json` is that of the run, or of several a list.
+pub(crate) fn write_files(load: &Load, reports: &[Report], json: &Value) -> Result<(), Unable> {
+    let runs = match json {
+        Value::Array(runs) => &runs[..],
+        run => std::slice::from_ref(run),
+    };
     if let Some(path) = &load.report {
         let earlier: Vec<&Value> = load.beside.iter().flat_map(|earlier| &earlier.0).collect();
-        write(path, &page::page(reports, &runs, &earlier))?;
+        write(path, &page::page(reports, runs, &earlier))?;
     }
     if let Some(path) = &load.junit {
         write(path, &junit::suites(reports))?;
     }
     if let Some(path) = &load.summary {
-        append(path, &markdown::summary(reports, &runs))?;
+        append(path, &markdown::summary(reports, runs))?;
     }
     if let Some(path) = &load.chart {
         for report in reports {
             let file = path.file_name().unwrap_or_default().display();
-            let path = match reports {
-                [_] => path.clone(),
-                _ => path.with_file_name(format!("{}-{file}", report.setting.name)),
+            let path = match json {
+                Value::Array(_) => path.with_file_name(format!("{}-{file}", report.setting.name)),
+                _ => path.clone(),
             };
             write(&path, &chart::draw(report, Detail::Smooth))?;
         }
     }
-    if let Some(path) = &load.json {
-        let json = if runs.len() == 1 { runs.remove(0) } else { Value::Array(runs) };
-        write(path, &format!("{json:#}\n"))?;
+    match &load.json {
+        Some(path) => write(path, &format!("{json:#}\n")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Unable> {

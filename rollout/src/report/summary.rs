@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::args::Load;
+use crate::clients::load::Clients;
 use crate::record::pods::PodHistory;
 use crate::record::recorder::Observations;
 use crate::record::tally::Tally;
@@ -27,7 +28,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Setting {
     pub(crate) name: String,
     /// What it does on SIGTERM, where several sequences are compared.
-    pub(crate) sequence: Option<&'static str>,
+    pub(crate) sequence: Option<String>,
     /// What each rollout is made of.
     pub(crate) steps: Vec<String>,
     pub(crate) rollouts: u32,
@@ -35,8 +36,7 @@ pub(crate) struct Setting {
     pub(crate) scale: f64,
     /// As scaled; a cluster's are its own.
     pub(crate) timings: Option<Value>,
-    /// How long idle clients stay silent, at least and at most.
-    pub(crate) idle: (Duration, Duration),
+    pub(crate) clients: Clients,
     pub(crate) load: Load,
 }
 

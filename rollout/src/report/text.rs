@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::columns::{columns, count};
 use super::summary::Report;
-use super::table;
+use super::table::{self, spread};
 use crate::duration::brief;
 use crate::record::pods::End;
 use crate::session::Ending;
@@ -139,10 +139,4 @@ fn schedule_note(report: &Report) -> String {
         brief(report.late(0.99)),
         brief(report.late(1.0))
     )
-}
-
-/// The median and the largest.
-fn spread(mut values: Vec<f64>) -> Option<(f64, f64)> {
-    values.sort_by(f64::total_cmp);
-    Some((*values.get(values.len() / 2)?, *values.last()?))
 }
