@@ -134,6 +134,7 @@ def check(browser, page, screenshots):
             backgrounds[scheme] = browser.value("getComputedStyle(document.body).backgroundColor")
             shoot(browser, screenshots, f"{name}-{scheme}", whole=True)
     assert backgrounds["light"] != backgrounds["dark"], backgrounds
+    browser.size(1200, 900)
     browser.scheme("light")
     printed = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
     assert printed.startswith(b"%PDF") and len(printed) > 20_000, "it does not print"

@@ -55,8 +55,8 @@ function interactive(figure) {
   // The drawing is as wide as it is shown: one unit is one pixel.
   const xOf = (event) => event.clientX - svg.getBoundingClientRect().left;
 
-  function draw() {
-    width = Math.max(frame.clientWidth, 240);
+  function draw(wide = frame.clientWidth) {
+    width = Math.max(wide, 240);
     svg.setAttribute("viewBox", `0 ${TOP} ${width} ${bottom + AXIS - TOP}`);
     plot.setAttribute("width", width - LEFT - RIGHT);
     plot.setAttribute("viewBox", `${(from / seconds) * PLOT} 0 ${((to - from) / seconds) * PLOT} ${full}`);
@@ -179,8 +179,9 @@ function interactive(figure) {
       figure.scrollIntoView({ behavior: "smooth", block: "center" });
     });
   }
-  new ResizeObserver(draw).observe(frame);
-  addEventListener("beforeprint", () => { point(null); draw(); });
+  new ResizeObserver(() => draw()).observe(frame);
+  addEventListener("beforeprint", () => { point(null); draw(720); }); // As wide as paper.
+  addEventListener("afterprint", () => draw());
   draw();
 }
 

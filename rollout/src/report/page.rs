@@ -98,6 +98,7 @@ fn section(html: &mut String, report: &Report, run: &Value) {
 fn settings(html: &mut String, name: &str, value: &Value) {
     match value {
         Value::Null => {}
+        Value::Array(parts) if parts.is_empty() => {}
         Value::Object(parts) => {
             parts.iter().for_each(|(part, value)| settings(html, &format!("{name} {part}"), value));
         }
