@@ -1,7 +1,9 @@
-// Go's net/http: ROLLOUT_HTTP is 1.1 or 2, without TLS.
+// Go's net/http: ROLLOUT_HTTP is 1.1 or 2.
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -31,7 +33,9 @@ func main() {
 func client(stop <-chan struct{}) {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(os.Getenv("ROLLOUT_HTTP") != "2")
+	transport.Protocols.SetHTTP2(os.Getenv("ROLLOUT_HTTP") == "2")
 	transport.Protocols.SetUnencryptedHTTP2(os.Getenv("ROLLOUT_HTTP") == "2")
+	transport.TLSClientConfig = trust()
 	timeout := time.Duration(number(os.Getenv("ROLLOUT_TIMEOUT_MS"))) * time.Millisecond
 	client := &http.Client{Transport: transport, Timeout: timeout}
 	least, longest, _ := strings.Cut(os.Getenv("ROLLOUT_PAUSE_MS"), " ")
@@ -72,6 +76,19 @@ func post(client *http.Client) (int, error) {
 	defer response.Body.Close()
 	_, err = io.Copy(io.Discard, response.Body)
 	return response.StatusCode, err
+}
+
+func trust() *tls.Config {
+	config := &tls.Config{InsecureSkipVerify: os.Getenv("ROLLOUT_INSECURE") != ""}
+	if file := os.Getenv("ROLLOUT_CA"); file != "" {
+		certificates, err := os.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		config.RootCAs.AppendCertsFromPEM(certificates)
+	}
+	return config
 }
 
 func number(text string) int {

@@ -1,4 +1,5 @@
 // Node's http and http2, and undici: the first argument says which.
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const { ROLLOUT_BODY: body, ROLLOUT_CLIENTS, ROLLOUT_PAUSE_MS, ROLLOUT_TIMEOUT_MS } = process.env
@@ -11,11 +12,14 @@ for (const line of (process.env.ROLLOUT_HEADERS ?? '').split('\n').filter(Boolea
   headers[line.slice(0, colon)] = line.slice(colon + 1).trim()
 }
 
+const { ROLLOUT_CA, ROLLOUT_INSECURE } = process.env
+const trust = { ca: ROLLOUT_CA ? readFileSync(ROLLOUT_CA) : undefined, rejectUnauthorized: !ROLLOUT_INSECURE }
+
 // Each returns a function that posts once, on a connection of its own, and returns the status.
 const libraries = {
   async http() {
     const http = await import(`node:${url.protocol.slice(0, -1)}`)
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1, ...trust })
     return () => new Promise((resolve, reject) => {
       const request = http.request(url, { method: 'POST', agent, headers, signal: AbortSignal.timeout(timeout) })
       request.on('error', reject)
@@ -32,7 +36,7 @@ const libraries = {
     let session
     return () => new Promise((resolve, reject) => {
       if (!session || session.closed || session.destroyed) {
-        session = http2.connect(url.origin)
+        session = http2.connect(url.origin, trust)
         session.on('error', () => {})
       }
       const stream = session.request(
@@ -47,7 +51,7 @@ const libraries = {
   },
   async undici() {
     const { Client } = await import('undici')
-    const client = new Client(url.origin, { headersTimeout: timeout, bodyTimeout: timeout })
+    const client = new Client(url.origin, { headersTimeout: timeout, bodyTimeout: timeout, connect: trust })
     return async () => {
       const response = await client.request({ method: 'POST', path, headers, body })
       await response.body.dump()

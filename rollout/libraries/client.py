@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import ssl
 import sys
 import threading
 import time
@@ -11,8 +12,16 @@ URL, BODY = os.environ["ROLLOUT_URL"], os.environ["ROLLOUT_BODY"]
 HTTP2 = os.environ.get("ROLLOUT_HTTP") == "2"
 TIMEOUT = int(os.environ["ROLLOUT_TIMEOUT_MS"]) / 1000
 MIN, MAX = (int(ms) / 1000 for ms in os.environ["ROLLOUT_PAUSE_MS"].split())
+CA, INSECURE = os.environ.get("ROLLOUT_CA"), os.environ.get("ROLLOUT_INSECURE")
 HEADERS = {"Content-Type": "application/json"}
 HEADERS |= dict(line.split(": ", 1) for line in os.environ.get("ROLLOUT_HEADERS", "").splitlines())
+
+
+def trust():
+    context = ssl.create_default_context(cafile=CA or None)
+    if INSECURE:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def report(began, status, error=None):
@@ -47,6 +56,7 @@ def with_requests():
     def client():
         session = requests.Session()
         session.trust_env = False
+        session.verify = CA or not INSECURE
         return lambda: session.post(URL, data=BODY, headers=HEADERS, timeout=TIMEOUT).status_code
 
     in_threads(client)
@@ -56,7 +66,7 @@ def with_httpx():
     import httpx
 
     def client():
-        client = httpx.Client(http1=not HTTP2, http2=HTTP2, timeout=TIMEOUT, trust_env=False)
+        client = httpx.Client(http1=not HTTP2, http2=HTTP2, timeout=TIMEOUT, trust_env=False, verify=trust())
         return lambda: client.post(URL, content=BODY, headers=HEADERS).status_code
 
     in_threads(client)
@@ -68,7 +78,7 @@ async def with_aiohttp():
     stop = asyncio.Event()
 
     async def client():
-        connector = aiohttp.TCPConnector(limit=1)
+        connector = aiohttp.TCPConnector(limit=1, ssl=trust())
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             while True:

@@ -46,7 +46,7 @@ else
 fi
 
 go=$(command -v go || echo "$python/bin/go")
-if [ -x "$go" ] && GOTOOLCHAIN=local GOFLAGS= quietly "$go" build -o "$into/.go" "$sources/client.go"; then
+if [ -x "$go" ] && GOTOOLCHAIN=local GOFLAGS='' quietly "$go" build -o "$into/.go" "$sources/client.go"; then
     client go 1.1 "$(quoted "$into/.go")"
     client go-h2 2 "$(quoted "$into/.go")"
 else

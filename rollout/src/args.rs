@@ -10,6 +10,7 @@ use crate::clients::library;
 use crate::clients::load::Clients;
 use crate::clients::mix::{self, Group, Mix};
 use crate::clients::target::Target;
+use crate::clients::tls::Trust;
 use crate::duration;
 use crate::proxies::Proxy;
 use crate::unable::Unable;
@@ -39,9 +40,12 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Naive {
         mode: Mode,
-        /// Where the endless response is; every other path has a short one
+        /// Where the endless response is
         #[arg(value_parser = path)]
         stream: String,
+        /// Where the large one is; every other path has a short one
+        #[arg(value_parser = path, default_value = "/download")]
+        download: String,
     },
 }
 
@@ -82,6 +86,9 @@ pub(crate) struct Local {
     /// nginx, haproxy, haproxy-h2, envoy, envoy-h2, traefik, traefik-h2, caddy, caddy-h2
     #[arg(long, value_name = "PROXY", value_delimiter = ',')]
     pub(crate) through: Vec<Proxy>,
+    /// How long these keep an idle connection to a pod, unscaled [default: 4/5 of APP_IDLE_TIMEOUT]
+    #[arg(long, value_parser = duration::parse, value_name = "TIME", requires = "through")]
+    pub(crate) proxy_keep_alive: Option<Duration>,
     /// The same run for the naive sequences too, and a table that compares them
     #[arg(long)]
     pub(crate) compare: bool,
@@ -103,7 +110,7 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     #[arg(long, short)]
     pub(crate) deployment: String,
-    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT.
+    /// The service's URL from outside: a NodePort, LoadBalancer or Ingress, as http://HOST:PORT or https://HOST.
     /// Not a port-forward: that is tied to one pod and hides the loss
     #[arg(long)]
     pub(crate) url: String,
@@ -144,7 +151,7 @@ pub(crate) struct Cluster {
 /// `rollout drive`.
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Drive {
-    /// The service's URL, as http://HOST:PORT: a balancer in front of what is replaced
+    /// The service's URL, as http://HOST:PORT or https://HOST: a balancer in front of what is replaced
     #[arg(long)]
     pub(crate) url: String,
     /// Load before the command, and after it
@@ -164,8 +171,9 @@ pub(crate) struct Drive {
 #[derive(ClapArgs, Clone)]
 pub(crate) struct Load {
     /// Clients as KIND=COUNT, KIND=COUNT@PAUSE or KIND=COUNT@RATE, such as busy=24,idle=60@3s-12s,fresh=8@200/s;
-    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream
-    /// [default: every kind, about 2 500 requests per second; none with --library]
+    /// kinds: busy, idle, fresh, h2, h2-idle, h2-blocking, post, stream, pipeline, upload, download, half-close,
+    /// websocket
+    /// [default: every kind but download, half-close and websocket, about 2 500 requests per second; none with --library]
     #[arg(long = "clients", value_parser = mix::parse, value_name = "MIX")]
     mix: Option<Mix>,
     /// Also send this many requests per second, however slow the responses are: each on a connection that is free, or a
@@ -196,9 +204,21 @@ pub(crate) struct Load {
     /// What stream gets: an endless response, such as server-sent events
     #[arg(long, default_value = "/ticks", value_parser = path, value_name = "PATH")]
     pub(crate) stream: String,
+    /// What download gets: a response of megabytes, with a Content-Length
+    #[arg(long, default_value = "/download", value_parser = path, value_name = "PATH")]
+    pub(crate) download: String,
+    /// Where websocket opens a WebSocket
+    #[arg(long, default_value = "/ws", value_parser = path, value_name = "PATH")]
+    pub(crate) websocket: String,
     /// A header of every request, such as 'Authorization: Bearer …' (may be repeated)
     #[arg(long = "header", value_parser = header, value_name = "HEADER")]
     pub(crate) headers: Vec<(String, String)>,
+    /// For an https:// URL: trust whom this file of PEM certificates names, and nobody else
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// For an https:// URL: trust anybody
+    #[arg(long)]
+    insecure: bool,
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) connect_timeout: Duration,
     /// For a response, and for each part of a stream
@@ -271,9 +291,17 @@ impl Load {
             post: self.post.clone(),
             post_body: self.post_body.clone(),
             stream: self.stream.clone(),
+            download: self.download.clone(),
+            websocket: self.websocket.clone(),
             headers: self.headers.clone(),
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
+            trust: match (&self.ca, self.insecure) {
+                (_, true) => Trust::Anybody,
+                (Some(path), _) => Trust::File(path.clone()),
+                (None, _) => Trust::System,
+            },
+            tls: None,
         }
     }
 }

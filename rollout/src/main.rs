@@ -46,6 +46,6 @@ async fn run(args: Args) -> Result<report::summary::Verdict, Unable> {
         Command::Local(local) => local::run::run(local, interrupt).await,
         Command::Cluster(cluster) => cluster::run::run(cluster, interrupt).await,
         Command::Drive(drive) => drive::run(drive, interrupt).await,
-        Command::Naive { mode, stream } => local::naive::serve(mode, &stream).await,
+        Command::Naive { mode, stream, download } => local::naive::serve(mode, &stream, &download).await,
     }
 }

@@ -82,15 +82,6 @@ fn no_route() {
     refused("no-route", &script, "no route to http://127.0.0.1:1");
 }
 
-#[test]
-fn no_tls() {
-    let tools =
-        kubectl("no-tls", &format!("case \"$*\" in *can-i*) echo yes;; *get*) echo '{DEPLOYMENT}';; esac"));
-    let run = cluster(&tools, "https://127.0.0.1:1", &[]);
-    assert_eq!(code(&run), 2);
-    assert!(err(&run).contains("only http:// is spoken"), "{}", err(&run));
-}
-
 /// An event of the watch on pods.
 fn pod(event: &str, name: &str, terminating: bool) -> String {
     let deleted = if terminating { r#", "deletionTimestamp": "2030-01-01T00:00:00Z""# } else { "" };

@@ -8,7 +8,7 @@ use common::{FEW, code, err, json, local, out, scratch};
 #[test]
 fn naive_sequences_lose_and_landfall_does_not() {
     let file = scratch("compare.json");
-    let mix = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,post=6,stream=8";
+    let mix = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,post=6,stream=8,pipeline=4";
     let run = local(&["--compare", "--rollouts", "2", "--scale", "0.1", "--clients", mix])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
@@ -34,7 +34,19 @@ fn naive_sequences_lose_and_landfall_does_not() {
 
 #[test]
 fn a_sequence_that_loses_ends_with_1_and_says_which_request() {
-    let run = local(&["--compare", "--modes", "flag", "--rollouts", "1", "--scale", "0.1"]).output().unwrap();
+    let run = local(&[
+        "--compare",
+        "--modes",
+        "flag",
+        "--rollouts",
+        "1",
+        "--scale",
+        "0.1",
+        "--clients",
+        "busy=16,idle=20",
+    ])
+    .output()
+    .unwrap();
     assert_eq!(code(&run), 1, "{}{}", out(&run), err(&run));
     let lost = "busy: the connection was closed (its connection had answered ";
     assert!(out(&run).contains(lost) && out(&run).contains("terminating for"), "{}", out(&run));

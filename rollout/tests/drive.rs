@@ -90,7 +90,7 @@ fn without_a_service_to_drive_the_command_does_not_run() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, mix, because) in [
         (format!("http://{nobody}"), "busy=1", "no route to http://127.0.0.1:"),
-        (there.replace("http", "https"), "busy=1", "only http:// is spoken"),
+        (there.replace("http", "ftp"), "busy=1", "begins with neither http:// nor https://"),
         (format!("{there} "), "busy=1", "the URL `"),
     ] {
         let ran = scratch("ran");

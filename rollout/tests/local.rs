@@ -10,8 +10,9 @@ use common::{FEW, ROLLOUT, Service, code, err, json, local, out, sample, scratch
 #[test]
 fn the_control_run_loses_nothing_and_counts_every_kind() {
     let file = scratch("control.json");
-    let every_kind = format!("{FEW},h2-blocking=6");
+    let every_kind = format!("{FEW},h2-blocking=6,download=2,half-close=2");
     let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "20s", "--clients", &every_kind])
+        .args(["--download", "/large/8192"])
         .args(["--json".as_ref(), file.as_os_str()])
         .output()
         .unwrap();
@@ -19,7 +20,8 @@ fn the_control_run_loses_nothing_and_counts_every_kind() {
     let report = json(&file);
     assert_eq!(report["all"]["lost"], 0);
     assert_eq!(report["finished"], true);
-    for kind in ["busy", "idle", "fresh", "h2", "h2-idle", "h2-blocking", "post", "stream"] {
+    let kinds = ["busy", "idle", "fresh", "h2", "h2-idle", "h2-blocking", "post", "stream"];
+    for kind in [&kinds[..], &["pipeline", "download", "half-close"]].concat() {
         let requests = report["clients"][kind]["requests"].as_u64().unwrap();
         assert!(requests > 0, "{kind} sent nothing");
         assert_eq!(report["clients"][kind]["ok"].as_u64().unwrap(), requests, "{kind}");
@@ -47,6 +49,25 @@ fn rollouts_lose_nothing_and_replace_every_pod() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     assert!(svg.contains(">h2-idle</text>"), "a kind of client has no row");
+}
+
+#[test]
+fn what_a_rollout_falls_into_is_finished() {
+    let file = scratch("slow.json");
+    let mix = "upload=6@300ms-900ms,download=6@300ms-900ms,half-close=2,pipeline=2";
+    let run = local(&["--rollouts", "1", "--scale", "0.3", "--clients", mix, "--download", "/large/8192"])
+        // As long as the drain, so that a busy machine is no reason for a 504.
+        .args(["--env", "APP_REQUEST_TIMEOUT=6s"])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let clients = &json(&file)["clients"];
+    for kind in ["upload", "download"] {
+        // It took its time.
+        let middle = clients[kind]["latency_us"]["p50"].as_u64().unwrap();
+        assert!(middle > 300_000, "{kind} took {middle} us");
+    }
 }
 
 #[test]

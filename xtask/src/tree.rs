@@ -24,6 +24,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "deny.toml",
     "README.md",
     "LICENSE",
+    "docs/proof.html",
     ".ci/",
     ".github/",
     ".gitignore",

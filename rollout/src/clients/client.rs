@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::pacer::Pacer;
 use super::target::Target;
+use super::tls::{self, Transport};
 use crate::record::connections::{Caller, ConnectionOutcome, Connections};
 use crate::record::kind::Kind;
 use crate::record::outcome::Outcome;
@@ -57,12 +57,12 @@ impl Client {
     }
 
     /// Connects to the target.
-    pub(super) async fn connect(&self) -> Result<(TcpStream, Caller), Loss> {
+    pub(super) async fn connect(&self) -> Result<(Transport, Caller), Loss> {
         let target = &self.context.target;
         let since = Instant::now();
-        let connecting = TcpStream::connect(&target.addresses[..]);
+        let connecting = target.connect(self.kind.is_http2());
         let (outcome, detail) = match timeout(target.connect_timeout, connecting).await {
-            Ok(Ok(stream)) => match stream.local_addr() {
+            Ok(Ok(stream)) => match tls::socket(&stream).local_addr() {
                 Ok(address) => return Ok((stream, Caller { address, since })),
                 Err(error) => (Outcome::LostFirst, error.to_string()),
             },

@@ -1,5 +1,6 @@
 //! Clients on real libraries: a program for each, and a line of its output for each request.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use super::client::{Client, Loss};
 use super::mix::{self, Mix, Pace};
+use super::tls::Trust;
 use crate::record::kind::Kind;
 use crate::record::outcome::Outcome;
 use crate::unable::{OrUnable, Unable};
@@ -191,10 +193,17 @@ impl Program {
         let headers: String =
             target.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
         let (min, max) = library.pause;
+        let (authority, insecure) = match &target.trust {
+            Trust::System => (OsString::new(), ""),
+            Trust::File(path) => (path.clone().into_os_string(), ""),
+            Trust::Anybody => (OsString::new(), "1"),
+        };
         let child = Command::new(&library.program)
             .env("ROLLOUT_URL", target.url_of(Kind::Post))
             .env("ROLLOUT_BODY", &target.post_body)
             .env("ROLLOUT_HEADERS", headers)
+            .env("ROLLOUT_CA", authority)
+            .env("ROLLOUT_INSECURE", insecure)
             .env("ROLLOUT_CLIENTS", library.clients.to_string())
             .env("ROLLOUT_PAUSE_MS", format!("{} {}", min.as_millis(), max.as_millis()))
             .env("ROLLOUT_TIMEOUT_MS", target.response_timeout.as_millis().to_string())

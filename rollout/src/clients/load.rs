@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
-use super::http1::{keep_alive, open, stream};
+use super::http1::{keep_alive, open, pipelined, slow, stream, websocket};
 use super::http2::{blocking, multiplexed};
 use super::library::{self, Library};
 use super::mix::{Mix, Pace};
@@ -44,7 +44,11 @@ impl Load {
                 Kind::H2 => group.count * h2_streams,
                 _ => group.count,
             };
-            let pace = group.pace.unwrap_or_else(|| own_pace(group.kind, idle));
+            let (pace, length) = match (group.kind, group.pace) {
+                (Kind::Upload | Kind::Download, Some(Pace::Pause(min, max))) => (None, (min, max)),
+                (_, pace) => (pace, (idle.0 / 4, idle.0 / 2)),
+            };
+            let pace = pace.unwrap_or_else(|| own_pace(group.kind, idle));
             for _ in 0..group.count {
                 let pacer = Pacer::new(pace, senders);
                 let client = client.clone();
@@ -53,6 +57,9 @@ impl Load {
                     Kind::H2Idle => clients.spawn(multiplexed::run(client, pacer, 1)),
                     Kind::H2Blocking => clients.spawn(blocking::run(client, pacer)),
                     Kind::Stream => clients.spawn(stream::run(client, pacer)),
+                    Kind::Websocket => clients.spawn(websocket::run(client, pacer)),
+                    Kind::Pipeline => clients.spawn(pipelined::run(client, pacer)),
+                    Kind::Upload | Kind::Download => clients.spawn(slow::run(client, pacer, length)),
                     Kind::Open => clients.spawn(open::run(client, pacer)),
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
@@ -80,6 +87,7 @@ impl Load {
 fn own_pace(kind: Kind, idle: (Duration, Duration)) -> Pace {
     match kind {
         Kind::Idle | Kind::H2Idle | Kind::H2Blocking => Pace::Pause(idle.0, idle.1),
+        Kind::Pipeline => Pace::Pause(Duration::from_millis(20), Duration::from_millis(80)),
         Kind::Fresh => Pace::Pause(Duration::from_millis(10), Duration::from_millis(40)),
         _ => Pace::Pause(Duration::from_millis(5), Duration::from_millis(20)),
     }

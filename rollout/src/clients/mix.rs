@@ -9,7 +9,7 @@ use crate::record::kind::Kind;
 /// How fast one group of clients sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
-    /// Each client waits between these two after each response, evenly drawn.
+    /// Each client waits between these two after each response, evenly drawn; upload and download take so long instead.
     Pause(Duration, Duration),
     /// The group together sends this many requests per second, whether responses are slow or not.
     Rate(f64),
@@ -54,8 +54,9 @@ impl fmt::Display for Mix {
     }
 }
 
-/// Every kind at once: about 2 500 requests per second.
-pub(crate) const DEFAULT: &str = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,h2-blocking=20,post=6,stream=8";
+/// Every kind that the sample has a path for and proxies let pass: about 2 500 requests per second.
+pub(crate) const DEFAULT: &str = "busy=16,idle=60,fresh=8,h2=3,h2-idle=20,h2-blocking=20,post=6,stream=8,\
+    pipeline=2,upload=4";
 
 /// Reads `busy=24,idle=60@3s-12s,fresh=8@200/s`: kind, count, and optionally pause or rate.
 pub(crate) fn parse(text: &str) -> Result<Mix, String> {
@@ -84,6 +85,9 @@ fn group(text: &str) -> Result<Group, String> {
     };
     if kind == Kind::Open {
         return Err("`open` is not among them: --rate says how fast it sends".into());
+    }
+    if matches!((kind, pace), (Kind::Upload | Kind::Download, Some(Pace::Rate(_)))) {
+        return Err(format!("{name} takes the time of each one, such as {name}=4@1s-3s, instead of a rate"));
     }
     let count = count.parse().map_err(|_| format!("`{count}` is not a number of {name} clients"))?;
     Ok(Group { kind, count, pace })
@@ -129,10 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn the_default_has_every_kind_but_the_one_with_a_rate() {
+    fn the_default_has_every_kind_but_four() {
         let Mix(groups) = parse(DEFAULT).unwrap();
-        let mut kinds = Kind::ALL.iter().filter(|kind| **kind != Kind::Open);
-        assert!(kinds.all(|kind| groups.iter().any(|group| group.kind == *kind)));
+        let left_out = [Kind::Download, Kind::HalfClose, Kind::Websocket, Kind::Open];
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !left_out.contains(kind)).collect();
+        assert_eq!(groups.iter().map(|group| group.kind).collect::<Vec<_>>(), kinds);
     }
 
     #[test]
@@ -147,6 +152,7 @@ mod tests {
             "busy=1@2s-1s",
             "busy=1@0/s",
             "open=1@9/s",
+            "upload=1@2/s",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -48,7 +48,8 @@ fn longest(pace: Pace, senders: u32) -> Duration {
     }
 }
 
-fn between(min: Duration, max: Duration) -> Duration {
+/// A duration between these two, evenly drawn.
+pub(super) fn between(min: Duration, max: Duration) -> Duration {
     min + (max - min).mul_f64(fastrand::f64())
 }
 

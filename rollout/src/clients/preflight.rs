@@ -1,12 +1,12 @@
 //! One request of each kind before the load: a wrong path or protocol is no loss, but no run either.
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http1::connection::Connection;
 use super::load::Clients;
 use super::mix::Mix;
 use super::target::{Target, method_of};
+use super::tls::Transport;
 use crate::record::kind::Kind;
 use crate::unable::{OrUnable, Unable};
 
@@ -35,7 +35,8 @@ pub(crate) async fn check(target: &Target, clients: &Clients) -> Result<(), Unab
             Ok(status) => status?,
             Err(_) => return Err(Unable(format!("{}: no response to {request} in time", target.authority))),
         };
-        if (200..300).contains(&status) {
+        let wanted = if kind == Kind::Websocket { 101..102 } else { 200..300 };
+        if wanted.contains(&status) {
             continue;
         }
         match refused.iter_mut().find(|other| other.request == request && other.status == status) {
@@ -55,7 +56,9 @@ fn explain(refused: &[Refused], mix: &Mix) -> String {
     for Refused { request, status, kinds } in refused {
         let names = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
         let flag = match kinds[0] {
-            Kind::Post => "--post PATH and --post-body JSON",
+            Kind::Post | Kind::Upload => "--post PATH and --post-body JSON",
+            Kind::Download => "--download PATH",
+            Kind::Websocket => "--websocket PATH",
             Kind::Stream => "--stream PATH",
             _ => "--path PATH",
         };
@@ -70,27 +73,28 @@ fn explain(refused: &[Refused], mix: &Mix) -> String {
     text
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, Unable> {
-    let tried = format!("no route to http://{}", target.authority);
-    match timeout(target.connect_timeout, TcpStream::connect(&target.addresses[..])).await {
+async fn connect(target: &Target, http2: bool) -> Result<Transport, Unable> {
+    let tried = format!("no route to {}", target.origin());
+    match timeout(target.connect_timeout, target.connect(http2)).await {
         Ok(stream) => stream.or_unable(tried),
         Err(_) => Err(Unable(format!("{tried}: no connection in time"))),
     }
 }
 
 async fn http1(target: &Target, kind: Kind) -> Result<u16, Unable> {
-    let tried = format!("asking http://{}{}", target.authority, target.path_of(kind));
-    let mut connection = Connection::new(connect(target).await?).or_unable(&tried)?;
+    let tried = format!("asking {}", target.url_of(kind));
+    let mut connection = Connection::new(connect(target, false).await?);
     let head = connection.send(&target.http1(kind)).await.or_unable(&tried)?;
     Ok(head.status)
 }
 
 async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
     let tried = format!(
-        "http://{} does not speak HTTP/2 without TLS (if it need not, leave h2, h2-idle and h2-blocking out of --clients)",
-        target.authority
+        "{} does not speak HTTP/2{} (if it need not, leave h2, h2-idle and h2-blocking out of --clients)",
+        target.origin(),
+        if target.tls.is_some() { "" } else { " without TLS" }
     );
-    let stream = connect(target).await?;
+    let stream = connect(target, true).await?;
     let (sender, connection) = h2::client::handshake(stream).await.or_unable(&tried)?;
     let driving = tokio::spawn(connection);
     let mut sender = sender.ready().await.or_unable(&tried)?;
@@ -100,8 +104,8 @@ async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
     driving.abort();
     if allowed < streams as usize {
         return Err(Unable(format!(
-            "http://{} allows {allowed} streams on a connection: pass --h2-streams {allowed}",
-            target.authority
+            "{} allows {allowed} streams on a connection: pass --h2-streams {allowed}",
+            target.origin()
         )));
     }
     Ok(status)

@@ -1,13 +1,20 @@
 //! What the clients send, and where.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
+use super::tls::{Tls, Transport, Trust};
 use crate::record::kind::Kind;
 use crate::unable::{OrUnable, Unable};
 
+/// How many spaces precede what upload posts: JSON may begin with them.
+pub(super) const UPLOAD_PADDING: usize = 160;
+
 /// The requests of every kind of client, and the address they go to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     /// Tried in order for each connection, as a resolver gave them.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -19,28 +26,34 @@ pub(crate) struct Target {
     pub(crate) post: String,
     pub(crate) post_body: String,
     pub(crate) stream: String,
+    pub(crate) download: String,
+    pub(crate) websocket: String,
     /// Headers of every request, `Name: value`.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
+    pub(crate) trust: Trust,
+    /// What an `https://` URL needs.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Target {
-    /// Points the requests at an `http://` URL, resolving its host once.
+    /// Points the requests at an `http://` or `https://` URL, resolving its host once.
     pub(crate) async fn aim(&mut self, url: &str) -> Result<(), Unable> {
         let uri: http::Uri = url.parse().or_unable(format!("the URL `{url}`"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(Unable(format!(
-                "the URL `{url}`: only http:// is spoken; give an address behind the TLS"
-            )));
-        }
+        let port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(Unable(format!("the URL `{url}` begins with neither http:// nor https://"))),
+        };
         let authority = uri.authority().ok_or_else(|| Unable(format!("`{url}` has no host")))?;
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(port);
         let host = authority.host().trim_matches(['[', ']']);
         self.addresses = tokio::net::lookup_host((host, port))
             .await
             .or_unable(format!("no route to {url}: looking up `{host}`"))?
             .collect();
+        self.tls = (uri.scheme_str() == Some("https")).then(|| Tls::new(host, &self.trust)).transpose()?;
         self.authority = authority.to_string();
         self.base = uri.path().trim_end_matches('/').to_string();
         Ok(())
@@ -49,7 +62,9 @@ impl Target {
     /// The path of this kind's request.
     pub(crate) fn path_of(&self, kind: Kind) -> String {
         let path = match kind {
-            Kind::Post => &self.post,
+            Kind::Post | Kind::Upload => &self.post,
+            Kind::Download => &self.download,
+            Kind::Websocket => &self.websocket,
             Kind::Stream => &self.stream,
             _ => &self.path,
         };
@@ -58,7 +73,22 @@ impl Target {
 
     /// The URL of this kind's request.
     pub(crate) fn url_of(&self, kind: Kind) -> String {
-        format!("http://{}{}", self.authority, self.path_of(kind))
+        format!("{}{}", self.origin(), self.path_of(kind))
+    }
+
+    /// The URL without its path.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority)
+    }
+
+    /// Connects, with HTTP/2 or HTTP/1.1 inside where there is TLS.
+    pub(super) async fn connect(&self, http2: bool) -> io::Result<Transport> {
+        let stream = TcpStream::connect(&self.addresses[..]).await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Transport::Left(stream),
+            Some(tls) => Transport::Right(tls.connect(stream, http2).await?),
+        })
     }
 
     /// The bytes of this kind's request, in HTTP/1.1.
@@ -68,8 +98,14 @@ impl Target {
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        if kind == Kind::Post {
-            let body = &self.post_body;
+        if kind == Kind::Websocket {
+            text += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+            // Any 16 bytes in base64 will do.
+            text += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+        }
+        if method == "POST" {
+            let padding = if kind == Kind::Upload { UPLOAD_PADDING } else { 0 };
+            let body = format!("{:padding$}{}", "", self.post_body);
             text +=
                 &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         } else {
@@ -80,8 +116,7 @@ impl Target {
 
     /// The request of the HTTP/2 clients; fails when a header is not one.
     pub(crate) fn http2(&self) -> Result<http::Request<()>, Unable> {
-        let uri = format!("http://{}{}", self.authority, self.path_of(Kind::H2));
-        let mut request = http::Request::get(uri);
+        let mut request = http::Request::get(self.url_of(Kind::H2));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -91,7 +126,7 @@ impl Target {
 
 /// The method of this kind's request.
 pub(crate) fn method_of(kind: Kind) -> &'static str {
-    if kind == Kind::Post { "POST" } else { "GET" }
+    if matches!(kind, Kind::Post | Kind::Upload) { "POST" } else { "GET" }
 }
 
 #[cfg(test)]
@@ -108,9 +143,13 @@ mod tests {
             post: "/carts".into(),
             post_body: "{}".into(),
             stream: "/feed".into(),
+            download: "/export".into(),
+            websocket: "/live".into(),
             headers: vec![("X-Key".into(), "k".into())],
             connect_timeout: Duration::ZERO,
             response_timeout: Duration::ZERO,
+            trust: Trust::System,
+            tls: None,
         };
         let http1 = |kind| String::from_utf8(target.http1(kind)).unwrap();
         let get = "GET /v1/orders HTTP/1.1\r\nHost: shop:80\r\nX-Key: k\r\n\r\n";
@@ -120,6 +159,9 @@ mod tests {
         assert!(
             post.starts_with("POST /v1/carts HTTP/1.1\r\n") && post.ends_with("Content-Length: 2\r\n\r\n{}")
         );
+        let upload = http1(Kind::Upload);
+        assert!(upload.contains("Content-Length: 162\r\n\r\n  ") && upload.ends_with("  {}"), "{upload}");
+        assert!(http1(Kind::Download).starts_with("GET /v1/export HTTP/1.1\r\n"));
         let http2 = target.http2().unwrap();
         assert_eq!((http2.uri().path(), &http2.headers()["x-key"]), ("/v1/orders", &"k".parse().unwrap()));
     }

@@ -38,7 +38,12 @@ impl Sequence {
             Sequence::Landfall => service(args),
             naive => Ok(Program {
                 path: std::env::current_exe().or_unable("finding this executable")?,
-                arguments: vec!["naive".into(), naive.name().into(), args.load.stream.clone()],
+                arguments: vec![
+                    "naive".into(),
+                    naive.name().into(),
+                    args.load.stream.clone(),
+                    args.load.download.clone(),
+                ],
                 environment: args.environment.clone(),
                 logs: args.logs.clone(),
             }),

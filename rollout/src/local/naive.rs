@@ -25,11 +25,13 @@ use crate::duration;
 use crate::report::summary::Verdict;
 use crate::unable::{OrUnable, Unable};
 
+const LARGE: usize = 8 << 20;
+
 /// Set from SIGTERM on.
 type Draining = Arc<AtomicBool>;
 
 /// Serves until SIGTERM, then ends as `mode` says.
-pub(crate) async fn serve(mode: Mode, stream: &str) -> Result<Verdict, Unable> {
+pub(crate) async fn serve(mode: Mode, stream: &str, download: &str) -> Result<Verdict, Unable> {
     let mut term = signal(SignalKind::terminate()).or_unable("listening for SIGTERM")?;
     let host: IpAddr = variable("APP_HOST", "127.0.0.1")?;
     let listener = bind(host, variable("APP_PORT", "8080")?).await?;
@@ -39,7 +41,7 @@ pub(crate) async fn serve(mode: Mode, stream: &str) -> Result<Verdict, Unable> {
 
     let draining = Draining::default();
     tokio::spawn(axum::serve(admin, probes(draining.clone())).into_future());
-    let service = service(stream);
+    let service = service(stream, download);
     let service = match mode {
         Mode::Close => service.layer(from_fn_with_state(draining.clone(), close_when_draining)),
         Mode::None | Mode::Flag => service,
@@ -57,16 +59,17 @@ pub(crate) async fn serve(mode: Mode, stream: &str) -> Result<Verdict, Unable> {
     Ok(Verdict::NothingLost)
 }
 
-/// Whatever the measured service is asked for: every path exists, and this one is endless.
-fn service(stream: &str) -> Router {
-    let stream: Arc<str> = stream.split('?').next().unwrap_or(stream).into();
-    Router::new().fallback_service(get(resource).post(created).with_state(stream))
+/// Whatever the measured service is asked for: every path exists, one is endless and one is large.
+fn service(stream: &str, download: &str) -> Router {
+    let paths = [stream, download].map(|path| path.split('?').next().unwrap_or(path).into());
+    Router::new().fallback_service(get(resource).post(created).with_state(paths))
 }
 
-async fn resource(State(stream): State<Arc<str>>, uri: Uri) -> Response {
-    match uri.path() == &*stream {
-        true => Sse::new(ticks()).into_response(),
-        false => Json(json!({"name": "naive"})).into_response(),
+async fn resource(State([stream, download]): State<[Arc<str>; 2]>, uri: Uri) -> Response {
+    match uri.path() {
+        path if path == &*stream => Sse::new(ticks()).into_response(),
+        path if path == &*download => vec![b'a'; LARGE].into_response(),
+        _ => Json(json!({"name": "naive"})).into_response(),
     }
 }
 

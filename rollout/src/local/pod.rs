@@ -14,6 +14,7 @@ use super::balancer::{EndpointHandle, EndpointState};
 use super::process::Process;
 use super::timings::{Probe, Timings};
 use crate::clients::http1::connection::Connection;
+use crate::clients::tls::Transport;
 use crate::record::pods::{End, Pods};
 
 /// What to run in each pod.
@@ -196,9 +197,7 @@ async fn get(address: SocketAddr, path: &str) -> bool {
     let Ok(stream) = TcpStream::connect(address).await else {
         return false;
     };
-    let Ok(mut connection) = Connection::new(stream) else {
-        return false;
-    };
+    let mut connection = Connection::new(Transport::Left(stream));
     let response = connection.exchange(request.as_bytes()).await;
     response.is_ok_and(|response| (200..400).contains(&response.status))
 }

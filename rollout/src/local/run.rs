@@ -96,8 +96,10 @@ pub(crate) async fn once(
             let (address, [port]) = network.next()?;
             let log = program.logs.as_ref().map(|logs| logs.join("proxy.log"));
             let addresses = [(address, port).into(), balancer.address];
+            // Below the pods' own, as the deploying page asks for.
+            let keep_alive = args.proxy_keep_alive.unwrap_or_else(|| timings.idle_timeout.mul_f64(0.8));
             let running =
-                Running::start(proxy, addresses, &timings, args.scale, log.as_deref(), balancer.usable());
+                Running::start(proxy, addresses, keep_alive, args.scale, log.as_deref(), balancer.usable());
             Some(running.await?)
         }
     };

@@ -21,6 +21,16 @@ pub(crate) enum Kind {
     Post,
     /// Reads an endless response until the server ends it.
     Stream,
+    /// Sends several requests at once on one connection, before the first response.
+    Pipeline,
+    /// Sends a body so slowly that a rollout falls into it.
+    Upload,
+    /// Reads a large response so slowly that a rollout falls into it.
+    Download,
+    /// Ends its side of the connection once the request is written.
+    HalfClose,
+    /// Keeps a WebSocket, and pings.
+    Websocket,
     /// Sends at a rate, however slow the responses are.
     Open,
     /// A program on a real client library, by this name.
@@ -29,7 +39,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind of this tool's own, in the order of the table.
-    pub(crate) const ALL: [Kind; 9] = [
+    pub(crate) const ALL: [Kind; 14] = [
         Kind::Busy,
         Kind::Idle,
         Kind::Fresh,
@@ -38,8 +48,18 @@ impl Kind {
         Kind::H2Blocking,
         Kind::Post,
         Kind::Stream,
+        Kind::Pipeline,
+        Kind::Upload,
+        Kind::Download,
+        Kind::HalfClose,
+        Kind::Websocket,
         Kind::Open,
     ];
+
+    /// Whether it speaks HTTP/2; a library's program knows that itself.
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Kind::H2 | Kind::H2Idle | Kind::H2Blocking)
+    }
 
     /// The kind's name on the command line and in the table.
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +72,11 @@ impl Kind {
             Kind::H2Blocking => "h2-blocking",
             Kind::Post => "post",
             Kind::Stream => "stream",
+            Kind::Pipeline => "pipeline",
+            Kind::Upload => "upload",
+            Kind::Download => "download",
+            Kind::HalfClose => "half-close",
+            Kind::Websocket => "websocket",
             Kind::Open => "open",
             Kind::Library(name) => name,
         }

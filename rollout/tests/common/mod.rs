@@ -16,8 +16,8 @@ pub(crate) const ROLLOUT: &str = env!("CARGO_BIN_EXE_rollout");
 /// `GET /`, `POST /greetings`, and `GET /ticks`, which is endless.
 const SAMPLE: [&str; 2] = ["landfall", "testbed"];
 
-/// Every kind of client but `h2-blocking`, few enough for a debug build on a busy machine.
-pub(crate) const FEW: &str = "busy=6,idle=12,fresh=3,h2=2,h2-idle=6,post=3,stream=4";
+/// Most kinds of client, few enough for a debug build on a busy machine.
+pub(crate) const FEW: &str = "busy=6,idle=12,fresh=3,h2=2,h2-idle=6,post=3,stream=4,pipeline=1";
 
 /// The sample service's executable, built if it is not there yet.
 pub(crate) fn sample() -> &'static str {

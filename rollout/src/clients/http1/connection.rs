@@ -6,13 +6,14 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::clients::tls::{self, Transport};
 use crate::record::connections::Caller;
 
 const HEAD_LIMIT: usize = 64 * 1024;
 
 /// A client's connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     buffer: BytesMut,
     /// By which a balancer knows it, where there is one.
     pub(crate) caller: Option<Caller>,
@@ -51,26 +52,52 @@ pub(crate) enum Body {
 
 impl Connection {
     /// Takes over a connected socket.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::new(), caller: None, responses: 0, received: 0 })
+    pub(crate) fn new(stream: Transport) -> Self {
+        Self { stream, buffer: BytesMut::new(), caller: None, responses: 0, received: 0 }
+    }
+
+    /// The socket, for its options.
+    pub(super) fn socket(&self) -> &TcpStream {
+        tls::socket(&self.stream)
     }
 
     /// Writes a request and reads its whole response.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Response> {
-        let mut head = self.send(request).await?;
+        self.write(request).await?;
+        self.response().await
+    }
+
+    /// Writes a request, or a part of one, or several.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.received = 0;
+        self.stream.write_all(bytes).await
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn end_writing(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Reads a whole response.
+    pub(crate) async fn response(&mut self) -> io::Result<Response> {
+        // What of it came with the response before.
+        self.received = self.buffer.len();
+        let mut head = self.head().await?;
         while self.read_body(&mut head.body).await? {}
         Ok(self.finish(&head))
     }
 
     /// Writes a request and reads the head of its response.
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Head> {
-        self.received = 0;
-        self.stream.write_all(request).await?;
+        self.write(request).await?;
+        self.head().await
+    }
+
+    async fn head(&mut self) -> io::Result<Head> {
         loop {
             if let Some(head) = self.parse_head()? {
-                // An interim response (1xx) precedes the final one.
-                if head.status >= 200 {
+                // An interim response (1xx) precedes the final one; a switch of protocols is final.
+                if head.status >= 200 || head.status == 101 {
                     return Ok(head);
                 }
             } else {
@@ -162,6 +189,14 @@ impl Connection {
         }
     }
 
+    /// This many bytes of what follows a switch of protocols.
+    pub(crate) async fn take(&mut self, length: usize) -> io::Result<BytesMut> {
+        while self.buffer.len() < length {
+            self.fill().await?;
+        }
+        Ok(self.buffer.split_to(length))
+    }
+
     async fn discard(&mut self, wanted: u64) -> io::Result<u64> {
         if self.buffer.is_empty() {
             self.fill().await?;
@@ -204,7 +239,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        Connection::new(TcpStream::connect(address).await.unwrap()).unwrap()
+        Connection::new(Transport::Left(TcpStream::connect(address).await.unwrap()))
     }
 
     async fn exchanged(bytes: &'static [u8]) -> io::Result<Response> {

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 clients with one request at a time: busy, idle, post, and fresh, which keeps nothing.
+//! The HTTP/1.1 clients with one request at a time: busy, idle, post, and those that keep nothing, fresh and half-close.
 
 use std::time::Instant;
 
@@ -19,7 +19,8 @@ pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
         match send(&client, kept.take(), &request).await {
             Ok((connection, status, reusable)) => {
                 client.answered(status, began.elapsed());
-                kept = connection.filter(|_| reusable && client.kind != Kind::Fresh);
+                kept =
+                    connection.filter(|_| reusable && !matches!(client.kind, Kind::Fresh | Kind::HalfClose));
             }
             Err(loss) => client.failed(loss),
         }
@@ -36,8 +37,14 @@ pub(super) async fn send(
         Some(connection) => connection,
         None => connect(client).await?,
     };
-    let response = timeout(client.context.target.response_timeout, connection.exchange(request)).await;
-    match response {
+    let exchange = async {
+        connection.write(request).await?;
+        if client.kind == Kind::HalfClose {
+            connection.end_writing().await?;
+        }
+        connection.response().await
+    };
+    match timeout(client.context.target.response_timeout, exchange).await {
         Ok(Ok(response)) => Ok((Some(connection), response.status, response.reusable)),
         Ok(Err(error)) => {
             let outcome = lost(connection.responses, connection.received);
@@ -50,13 +57,9 @@ pub(super) async fn send(
 /// Connects for HTTP/1.1.
 pub(in crate::clients) async fn connect(client: &Client) -> Result<Connection, Loss> {
     let (stream, caller) = client.connect().await?;
-    match Connection::new(stream) {
-        Ok(mut connection) => {
-            connection.caller = Some(caller);
-            Ok(connection)
-        }
-        Err(error) => Err(Loss::on_new_connection(caller, error)),
-    }
+    let mut connection = Connection::new(stream);
+    connection.caller = Some(caller);
+    Ok(connection)
 }
 
 /// What is known of a connection that broke.

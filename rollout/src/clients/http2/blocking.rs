@@ -13,7 +13,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frames::{
@@ -21,6 +20,7 @@ use super::frames::{
 };
 use crate::clients::client::{Client, Loss, lost};
 use crate::clients::pacer::Pacer;
+use crate::clients::tls::Transport;
 use crate::record::connections::Caller;
 use crate::record::outcome::Outcome;
 
@@ -35,7 +35,7 @@ struct Kept {
 
 /// A socket that is read only from the writing of a request to the end of its response.
 struct Socket {
-    stream: TcpStream,
+    stream: Transport,
     reading: Arc<Reading>,
     sent: Frames,
     received: Frames,
@@ -121,7 +121,6 @@ async fn send(client: &Client, kept: Option<Kept>, request: &http::Request<()>) 
 
 async fn connect(client: &Client) -> Result<Kept, Loss> {
     let (stream, caller) = client.connect().await?;
-    stream.set_nodelay(true).map_err(|error| Loss::on_new_connection(caller, error))?;
     let reading = Arc::new(Reading::default());
     let (sent, received) = (Frames::after(PREFACE), Frames::after(0));
     let socket = Socket { stream, reading: reading.clone(), sent, received };

@@ -11,4 +11,4 @@ mod frames;
 mod socket;
 
 #[cfg(test)]
-mod peer;
+pub(super) mod peer;

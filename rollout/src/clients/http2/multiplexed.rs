@@ -128,7 +128,6 @@ async fn discard(slot: &Slot, ended: &Shared) {
 
 async fn connect(client: &Client) -> Result<Shared, Loss> {
     let (stream, caller) = client.connect().await?;
-    stream.set_nodelay(true).map_err(|error| Loss::on_new_connection(caller, error))?;
     let loss = |error: h2::Error| Loss::on_new_connection(caller, error);
     let (socket, requests) = Socket::new(stream);
     let (sender, connection) = h2::client::handshake(socket).await.map_err(loss)?;

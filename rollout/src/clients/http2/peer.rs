@@ -14,6 +14,7 @@ use crate::clients::client::{Client, Context};
 use crate::clients::mix::Pace;
 use crate::clients::pacer::Pacer;
 use crate::clients::target::Target;
+use crate::clients::tls::Trust;
 use crate::record::kind::Kind;
 use crate::record::recorder::Recorder;
 use crate::record::tally::Tally;
@@ -124,7 +125,8 @@ async fn respond(
     }
 }
 
-fn target(address: SocketAddr) -> Target {
+/// Requests for everything at `/` of this address.
+pub(in crate::clients) fn target(address: SocketAddr) -> Target {
     Target {
         addresses: vec![address],
         authority: address.to_string(),
@@ -133,8 +135,12 @@ fn target(address: SocketAddr) -> Target {
         post: "/".into(),
         post_body: String::new(),
         stream: "/".into(),
+        download: "/".into(),
+        websocket: "/".into(),
         headers: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         response_timeout: Duration::from_secs(10),
+        trust: Trust::System,
+        tls: None,
     }
 }

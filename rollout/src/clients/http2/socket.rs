@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::frames::{Frames, GOAWAY, HEADERS, PREFACE};
+use crate::clients::tls::Transport;
 
 /// A socket that reads nothing while a request waits to be written.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Transport,
     requests: Arc<Requests>,
     sent: Frames,
     received: Frames,
@@ -36,7 +36,7 @@ struct State {
 
 impl Socket {
     /// Takes over a connected socket.
-    pub(super) fn new(stream: TcpStream) -> (Self, Arc<Requests>) {
+    pub(super) fn new(stream: Transport) -> (Self, Arc<Requests>) {
         let requests = Arc::new(Requests::default());
         let (sent, received) = (Frames::after(PREFACE), Frames::after(0));
         (Self { stream, requests: requests.clone(), sent, received }, requests)
@@ -113,7 +113,7 @@ impl AsyncWrite for Socket {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     const REQUEST: [u8; 11] = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 9, 9];
     const GOING: [u8; 17] = [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
@@ -124,7 +124,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(&GOING).await.unwrap();
-        let (mut socket, requests) = Socket::new(stream);
+        let (mut socket, requests) = Socket::new(Transport::Left(stream));
         assert!(requests.begin());
         let mut bytes = [0; 17];
         let early = tokio::time::timeout(std::time::Duration::from_millis(50), socket.read(&mut bytes)).await;

@@ -14,7 +14,6 @@ use tokio::time::{sleep, timeout};
 
 use super::configuration::{SLOTS, Settings};
 use crate::local::process::Process;
-use crate::local::timings::Timings;
 use crate::proxies::{Program, Proxy};
 use crate::unable::{OrUnable, Unable};
 
@@ -48,7 +47,7 @@ impl Running {
     pub(crate) async fn start(
         proxy: Proxy,
         [address, service]: [SocketAddr; 2],
-        timings: &Timings,
+        keep_alive: Duration,
         scale: f64,
         log: Option<&Path>,
         endpoints: watch::Receiver<Vec<SocketAddr>>,
@@ -56,8 +55,6 @@ impl Running {
         let program = find(proxy.program)?;
         let directory = std::env::temp_dir().join(format!("rollout-{}-{address}", std::process::id()));
         fs::create_dir_all(&directory).or_unable(directory.display())?;
-        // Below the pods' own, as the deploying page asks for.
-        let keep_alive = timings.idle_timeout.mul_f64(0.8);
         let settings =
             Settings { address, service, http2: proxy.http2, keep_alive, directory: directory.clone() };
         let tried = format!("starting {}", program.display());
