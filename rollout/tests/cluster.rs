@@ -211,7 +211,7 @@ fn a_scale_goes_there_and_back() {
     let scaled = [
         "until_there up",
         &pod("ADDED", "new", false),
-        "until_there down; sleep 0.5",
+        "until_there down; sleep 3",
         &pod("MODIFIED", "new", true),
         "sleep 0.3",
         &pod("DELETED", "new", true),
