@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use crate::clients::library;
 use crate::clients::load::Clients;
-use crate::clients::mix::{self, Mix};
+use crate::clients::mix::{self, Group, Mix};
 use crate::clients::target::Target;
 use crate::clients::tls::Trust;
 use crate::duration;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Replace real server processes on this machine, behind a balancer that lags like kube-proxy
     Local(Local),
-    /// Restart a Deployment on a cluster with kubectl, and drive its URL
+    /// Replace a Deployment's pods on a cluster with kubectl, and drive its URL
     Cluster(Cluster),
     /// Run a command, such as one that replaces containers, and drive a URL meanwhile
     Drive(Drive),
@@ -66,6 +67,9 @@ pub(crate) struct Local {
     /// Replace every pod this many times; 0 is the control run
     #[arg(long, default_value = "3", value_name = "N")]
     pub(crate) rollouts: u32,
+    /// Go on replacing pods until this many requests were made
+    #[arg(long, default_value = "0", value_name = "N")]
+    pub(crate) requests: u64,
     /// Pods that should be ready [default: the overlay's, or 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) replicas: Option<u32>,
@@ -113,9 +117,21 @@ pub(crate) struct Cluster {
     /// The kubectl context [default: the current one]
     #[arg(long)]
     pub(crate) context: Option<String>,
-    /// Restart the Deployment this many times; 0 is the control run
+    /// Restart the Deployment, or what is asked for instead, this many times; 0 is the control run
     #[arg(long, default_value = "3", value_name = "N")]
     pub(crate) rollouts: u32,
+    /// Instead: restart, then go back to the revision before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// Instead: scale from A pods to B, and back to A
+    #[arg(long, value_parser = from_to, value_name = "A..B")]
+    pub(crate) scale: Option<(u32, u32)>,
+    /// Instead: evict each pod, one after another, as the disruption budget allows
+    #[arg(long)]
+    pub(crate) evict: bool,
+    /// The labels of the pods to watch, such as those of both colours [default: the Deployment's]
+    #[arg(long, value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
     /// Load before, between and after the rollouts
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) pause: Duration,
@@ -127,6 +143,9 @@ pub(crate) struct Cluster {
     pub(crate) idle: (Duration, Duration),
     #[command(flatten)]
     pub(crate) load: Load,
+    /// Instead: run this command, such as k8s/promote.sh OVERLAY, after `--`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 /// `rollout drive`.
@@ -157,6 +176,10 @@ pub(crate) struct Load {
     /// [default: every kind but download, half-close and websocket, about 2 500 requests per second; none with --library]
     #[arg(long = "clients", value_parser = mix::parse, value_name = "MIX")]
     mix: Option<Mix>,
+    /// Also send this many requests per second, however slow the responses are: each on a connection that is free, or a
+    /// new one. Its latencies count from when each request was due
+    #[arg(long, value_parser = mix::rate, value_name = "RATE")]
+    rate: Option<f64>,
     /// Programs on real client libraries too, such as go,httpx-h2, or `installed` for all that are there; they post
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     library: Vec<String>,
@@ -207,7 +230,23 @@ pub(crate) struct Load {
     /// Draw the run to this file
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) chart: Option<PathBuf>,
+    /// Write one page with the table, the chart and each lost request to this file
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Show what this earlier run lost beside it on the page: what --json wrote (may be repeated)
+    #[arg(long, value_name = "FILE", value_parser = earlier, requires = "report")]
+    pub(crate) beside: Vec<Earlier>,
+    /// Write a test case for each kind of client to this file
+    #[arg(long, value_name = "FILE.xml")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Append the result as Markdown to this file, such as $GITHUB_STEP_SUMMARY
+    #[arg(long, value_name = "FILE.md")]
+    pub(crate) summary: Option<PathBuf>,
 }
+
+/// The runs of an earlier `--json`.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier(pub(crate) Vec<Value>);
 
 /// What a service does on SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,11 +271,12 @@ pub(crate) enum Mode {
 impl Load {
     /// The clients that send; `idle` is the idle ones' own pause.
     pub(crate) fn clients(&self, idle: (Duration, Duration)) -> Result<Clients, Unable> {
-        let mix = match (&self.mix, self.library.is_empty()) {
+        let mut mix = match (&self.mix, self.library.is_empty()) {
             (Some(mix), _) => mix.clone(),
             (None, true) => mix::parse(mix::DEFAULT).expect("a test reads it"),
             (None, false) => Mix(Vec::new()),
         };
+        mix.0.extend(self.rate.map(Group::open));
         let libraries = library::find(&self.library, &self.libraries, &self.library_clients, idle)?;
         Ok(Clients { mix, idle, h2_streams: self.h2_streams, libraries })
     }
@@ -266,6 +306,18 @@ impl Load {
     }
 }
 
+fn earlier(path: &str) -> Result<Earlier, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let runs = match serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))? {
+        Value::Array(runs) => runs,
+        run => vec![run],
+    };
+    match runs.iter().all(|run| run["all"]["requests"].is_u64()) {
+        true => Ok(Earlier(runs)),
+        false => Err("not what --json writes".into()),
+    }
+}
+
 fn scale(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(scale) if (0.01..=10.0).contains(&scale) => Ok(scale),
@@ -287,6 +339,15 @@ fn pause(text: &str) -> Result<(Duration, Duration), String> {
         return Err("the longer pause stands first".into());
     }
     Ok((min, max))
+}
+
+fn from_to(text: &str) -> Result<(u32, u32), String> {
+    let (from, to) = text.split_once("..").ok_or("write it as 3..6")?;
+    let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if from != to => Ok((from, to)),
+        _ => Err("two different numbers of pods, of at least one each, as 3..6".into()),
+    }
 }
 
 fn json(text: &str) -> Result<String, String> {
@@ -335,6 +396,12 @@ mod tests {
         assert!(path("/a?b=c").is_ok());
         assert!(path("a").is_err());
         assert!(path("/a b").is_err());
+    }
+
+    #[test]
+    fn a_scale_goes_from_some_pods_to_another_number() {
+        assert_eq!(from_to("3..6"), Ok((3, 6)));
+        assert!(["3", "3..3", "0..3", "a..b", "3-6"].iter().all(|text| from_to(text).is_err()));
     }
 
     #[test]

@@ -45,13 +45,22 @@ pub(crate) async fn run(args: Drive, mut interrupt: Interrupt) -> Result<Verdict
     };
     let session = under_load(&clients, &context, &mut interrupt, script).await?;
     drop(progress);
-    let setting = Setting { name, rollouts: 1, chaos: false, scale: 1.0, timings: None };
-    let report = Report::new(setting, session, Vec::new());
-    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
-    Ok(report.verdict())
+    let setting = Setting {
+        name,
+        sequence: None,
+        steps: vec![args.command.join(" ")],
+        rollouts: 1,
+        chaos: false,
+        scale: 1.0,
+        timings: None,
+        clients,
+        load: args.load,
+    };
+    publish(Report::new(setting, session, Vec::new()))
 }
 
-async fn replace(command: &[String]) -> Result<(), Unable> {
+/// Runs a command to its end; fails as it does.
+pub(crate) async fn replace(command: &[String]) -> Result<(), Unable> {
     let tried = format!("running `{}`", command.join(" "));
     let (program, arguments) = command.split_first().expect("clap asks for one word at least");
     let status = Command::new(program).args(arguments).kill_on_drop(true).status().await.or_unable(&tried)?;

@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{FEW, ROLLOUT, code, err, json, local, out, sample, scratch, script};
+use common::{FEW, ROLLOUT, Service, code, err, json, local, out, sample, scratch, script};
 
 #[test]
 fn the_control_run_loses_nothing_and_counts_every_kind() {
@@ -93,6 +93,59 @@ fn a_rate_is_kept() {
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
     let rate = json(&file)["requests_per_second"].as_f64().unwrap();
     assert!((170.0..230.0).contains(&rate), "{rate} instead of 200 per second");
+}
+
+#[test]
+fn requests_of_a_rate_are_sent_while_the_service_stands_still_and_their_wait_is_counted() {
+    let service = Service::naive();
+    let file = scratch("open.json");
+    // The closed-loop client beside it sends one request in the time that the service stands still.
+    let stall = format!("kill -STOP {0}; sleep 1; kill -CONT {0}", service.process.id());
+    let run = Command::new(ROLLOUT)
+        .args(["drive", "--url", &service.url(), "--pause", "500ms", "--idle", "100ms-200ms"])
+        .args(["--clients", "busy=1@10ms", "--rate", "100/s", "--json"])
+        .arg(&file)
+        .args(["--", "sh", "-c", &stall])
+        .output()
+        .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let report = json(&file);
+    assert_eq!(report["load"]["clients"], "busy=1@10ms-10ms,open=1@100/s");
+    let (open, seconds) = (&report["clients"]["open"], report["seconds_of_load"].as_f64().unwrap());
+    let requests = open["requests"].as_f64().unwrap();
+    assert!((0.9..1.1).contains(&(requests / (100.0 * seconds))), "{requests} in {seconds} s");
+    // A second of about two and a half: one in ten waited for more than half a second.
+    let p99 = |kind: &str| report["clients"][kind]["latency_us"]["p99"].as_u64().unwrap();
+    assert!(p99("open") > 800_000, "{open:#}");
+    assert!(open["latency_us"]["p50"].as_u64().unwrap() < 800_000, "{open:#}");
+    assert!(report["clients"]["busy"]["requests"].as_f64().unwrap() < requests);
+}
+
+#[test]
+fn rollouts_go_on_until_there_were_enough_requests() {
+    let file = scratch("enough.json");
+    let run = local(&[
+        "--rollouts",
+        "1",
+        "--requests",
+        "1500",
+        "--scale",
+        "0.1",
+        "--pause",
+        "0s",
+        "--clients",
+        FEW,
+    ])
+    .args(["--json".as_ref(), file.as_os_str()])
+    .output()
+    .unwrap();
+    assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    let report = json(&file);
+    let (rollouts, requests) =
+        (report["rollouts"].as_u64().unwrap(), report["all"]["requests"].as_u64().unwrap());
+    assert!(requests >= 1500, "{requests} in {rollouts} rollouts");
+    let ended = report["pods"].as_array().unwrap().iter().filter(|pod| pod["end"]["exit"] == 0).count();
+    assert_eq!(ended as u64, 3 * rollouts);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "SECURITY.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
+    "docs/proof.html",
     ".ci/",
     ".github/",
     ".gitignore",
@@ -111,7 +112,7 @@ pub(crate) fn is_engines(path: &str) -> bool {
 
 /// How the service's name is to be looked for in a file, if at all.
 pub(crate) fn language(root: &Path, path: &str) -> Option<Language> {
-    if within(path, NAMELESS) || path.ends_with(".svg") {
+    if within(path, NAMELESS) || path.ends_with(".svg") || path == "docs/proof.html" {
         None
     } else if !path.ends_with(".rs") {
         Some(Language::Text)

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Context};
-use super::http1::{keep_alive, pipelined, slow, stream, websocket};
+use super::http1::{keep_alive, open, pipelined, slow, stream, websocket};
 use super::http2::{blocking, multiplexed};
 use super::library::{self, Library};
 use super::mix::{Mix, Pace};
@@ -60,6 +60,7 @@ impl Load {
                     Kind::Websocket => clients.spawn(websocket::run(client, pacer)),
                     Kind::Pipeline => clients.spawn(pipelined::run(client, pacer)),
                     Kind::Upload | Kind::Download => clients.spawn(slow::run(client, pacer, length)),
+                    Kind::Open => clients.spawn(open::run(client, pacer)),
                     _ => clients.spawn(keep_alive::run(client, pacer)),
                 };
             }

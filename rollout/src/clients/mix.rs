@@ -28,6 +28,13 @@ pub(crate) struct Group {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mix(pub(crate) Vec<Group>);
 
+impl Group {
+    /// The open-loop client, which sends this many requests per second.
+    pub(crate) fn open(rate: f64) -> Self {
+        Self { kind: Kind::Open, count: 1, pace: Some(Pace::Rate(rate)) }
+    }
+}
+
 impl fmt::Display for Group {
     /// As [`parse`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,6 +83,9 @@ fn group(text: &str) -> Result<Group, String> {
         Some((count, text)) => (count, Some(pace(text)?)),
         None => (rest, None),
     };
+    if kind == Kind::Open {
+        return Err("`open` is not among them: --rate says how fast it sends".into());
+    }
     if matches!((kind, pace), (Kind::Upload | Kind::Download, Some(Pace::Rate(_)))) {
         return Err(format!("{name} takes the time of each one, such as {name}=4@1s-3s, instead of a rate"));
     }
@@ -83,12 +93,16 @@ fn group(text: &str) -> Result<Group, String> {
     Ok(Group { kind, count, pace })
 }
 
+/// Reads `200/s`.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.strip_suffix("/s").and_then(|rate| rate.parse::<f64>().ok());
+    rate.filter(|rate| *rate > 0.0 && rate.is_finite())
+        .ok_or_else(|| format!("`{text}` is not a rate such as 200/s"))
+}
+
 fn pace(text: &str) -> Result<Pace, String> {
-    if let Some(rate) = text.strip_suffix("/s") {
-        return match rate.parse::<f64>() {
-            Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Pace::Rate(rate)),
-            _ => Err(format!("`{text}` is not a rate such as 200/s")),
-        };
+    if text.ends_with("/s") {
+        return Ok(Pace::Rate(rate(text)?));
     }
     let (min, max) = text.split_once('-').unwrap_or((text, text));
     let (min, max) = (duration::parse(min)?, duration::parse(max)?);
@@ -119,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn the_default_has_every_kind_but_three() {
+    fn the_default_has_every_kind_but_four() {
         let Mix(groups) = parse(DEFAULT).unwrap();
-        let left_out = [Kind::Download, Kind::HalfClose, Kind::Websocket];
+        let left_out = [Kind::Download, Kind::HalfClose, Kind::Websocket, Kind::Open];
         let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !left_out.contains(kind)).collect();
         assert_eq!(groups.iter().map(|group| group.kind).collect::<Vec<_>>(), kinds);
     }
@@ -137,6 +151,7 @@ mod tests {
             "busy=1,busy=2",
             "busy=1@2s-1s",
             "busy=1@0/s",
+            "open=1@9/s",
             "upload=1@2/s",
         ] {
             assert!(parse(text).is_err(), "{text}");

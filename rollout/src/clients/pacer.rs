@@ -22,6 +22,11 @@ impl Pacer {
         Self { pace, senders, due: None }
     }
 
+    /// When the last request was due.
+    pub(crate) fn due(&self) -> std::time::Instant {
+        self.due.unwrap_or_else(Instant::now).into_std()
+    }
+
     /// Waits until a request is due, and returns how late it has become.
     pub(crate) async fn wait(&mut self) -> Duration {
         let due = match (self.pace, self.due) {

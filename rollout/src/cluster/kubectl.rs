@@ -1,11 +1,12 @@
 //! kubectl, and what its failures mean.
 
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::unable::{OrUnable, Unable};
 
@@ -16,7 +17,7 @@ pub(crate) struct Kubectl {
     pub(crate) namespace: String,
 }
 
-/// A `kubectl get --watch` that runs until dropped.
+/// A kubectl that watches or follows until dropped.
 pub(crate) struct Watch {
     child: Child,
     ended: Arc<Mutex<Option<String>>>,
@@ -42,9 +43,9 @@ impl Kubectl {
         serde_json::from_str(&text).or_unable("what kubectl printed is not JSON")
     }
 
-    /// Fails unless this may be done in the namespace, `verb` to `resource`.
-    pub(crate) async fn may(&self, verb: &str, resource: &str) -> Result<(), Unable> {
-        let output = tokio::process::Command::from(self.command(&["auth", "can-i", verb, resource]))
+    /// Fails unless this may be done in the namespace: a verb, a resource, and `--subresource` with a third word.
+    pub(crate) async fn may(&self, words: &[&str]) -> Result<(), Unable> {
+        let output = tokio::process::Command::from(self.command(&[&["auth", "can-i"], words].concat()))
             .kill_on_drop(true)
             .output()
             .await
@@ -53,10 +54,39 @@ impl Kubectl {
         match String::from_utf8_lossy(&output.stdout).trim() {
             "yes" => Ok(()),
             "no" => Err(Unable(format!(
-                "rights missing: may not {verb} {resource} in namespace {}; ask for a Role with that verb",
+                "rights missing: may not {} in namespace {}; ask for a Role with that verb",
+                words.join(" "),
                 self.namespace
             ))),
             _ => Err(meaning(&String::from_utf8_lossy(&output.stderr), &self.namespace)),
+        }
+    }
+
+    /// Asks the cluster to evict a pod; false while its disruption budget forbids that.
+    pub(crate) async fn evict(&self, pod: &str) -> Result<bool, Unable> {
+        let namespace = &self.namespace;
+        let eviction = serde_json::json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": { "name": pod, "namespace": namespace },
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+        let mut command = self.command(&["create", "--raw", &path, "--filename", "-"]);
+        command.stdin(Stdio::piped());
+        let tried = format!("evicting {pod}");
+        let mut child =
+            tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(not_started)?;
+        let mut input = child.stdin.take().expect("its input is piped");
+        input.write_all(eviction.to_string().as_bytes()).await.or_unable(&tried)?;
+        drop(input);
+        let output = child.wait_with_output().await.or_unable(&tried)?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match output.status.success() {
+            true => Ok(true),
+            false if ["TooManyRequests", "disruption budget"].iter().any(|word| stderr.contains(word)) => {
+                Ok(false)
+            }
+            false => Err(meaning(&stderr, namespace)),
         }
     }
 
@@ -67,17 +97,38 @@ impl Kubectl {
         mut each: impl FnMut(&str, &Value) + Send + 'static,
     ) -> Result<Watch, Unable> {
         let arguments = [&["get"], resource, &["-o", "json", "--watch", "--output-watch-events"]].concat();
-        let mut command = self.command(&arguments);
-        let mut child = command.spawn().map_err(not_started)?;
+        self.read(&arguments, move |out| {
+            let events = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+            for event in events.map_while(Result::ok) {
+                each(event["type"].as_str().unwrap_or_default(), &event["object"]);
+            }
+        })
+    }
+
+    /// Follows a pod's log, from its last lines on.
+    pub(crate) fn follow(
+        &self,
+        pod: &str,
+        mut each: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Watch, Unable> {
+        self.read(&["logs", pod, "--follow", "--tail=20"], move |out| {
+            out.lines().map_while(Result::ok).for_each(|line| each(&line));
+        })
+    }
+
+    /// Runs kubectl until dropped, its output read on a thread of its own.
+    fn read(
+        &self,
+        arguments: &[&str],
+        read: impl FnOnce(BufReader<ChildStdout>) + Send + 'static,
+    ) -> Result<Watch, Unable> {
+        let mut child = self.command(arguments).spawn().map_err(not_started)?;
         let out = child.stdout.take().expect("its output is piped");
         let err = child.stderr.take().expect("its errors are piped");
         let ended = Arc::new(Mutex::new(None));
         let why = ended.clone();
         std::thread::spawn(move || {
-            let events = serde_json::Deserializer::from_reader(BufReader::new(out)).into_iter::<Value>();
-            for event in events.map_while(Result::ok) {
-                each(event["type"].as_str().unwrap_or_default(), &event["object"]);
-            }
+            read(BufReader::new(out));
             let mut stderr = String::new();
             let _ = BufReader::new(err).read_to_string(&mut stderr);
             *why.lock().expect("nothing panics while it holds the text") = Some(stderr);
@@ -101,7 +152,7 @@ impl Kubectl {
 }
 
 impl Watch {
-    /// What kubectl wrote to standard error when it exited by itself, which it should not.
+    /// What kubectl wrote to standard error when it exited by itself.
     pub(crate) fn ended(&self) -> Option<String> {
         self.ended.lock().expect("nothing panics while it holds the text").clone()
     }

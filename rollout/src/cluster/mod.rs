@@ -1,8 +1,9 @@
-//! `rollout cluster`: restarts a Deployment under load.
+//! `rollout cluster`: replaces a Deployment's pods under load.
 //!
-//! - `run` restarts it, `watched` sees its pods and endpoints, `kubectl` is how both talk to the cluster
+//! - `run` takes the `steps`, `watched` sees what becomes of the pods, `kubectl` is how both talk to the cluster
 
 pub(crate) mod run;
 
 mod kubectl;
+mod steps;
 mod watched;

@@ -1,7 +1,6 @@
-//! A Deployment's pods and endpoints, watched: what became of each pod, and when.
+//! A Deployment's pods, watched: what became of each, and when.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -9,50 +8,69 @@ use super::kubectl::{Kubectl, Watch};
 use crate::record::pods::{End, Pods};
 use crate::unable::Unable;
 
-/// The watches on a Deployment's pods and on the namespace's EndpointSlices.
+/// The watch on the pods, and the logs of those that end.
 pub(super) struct Watched {
     pub(super) pods: Arc<Pods>,
-    watches: [Watch; 2],
+    watch: Watch,
+    _logs: Arc<Logs>,
 }
 
-/// The pods that an EndpointSlice has as not ready.
-#[derive(Clone, Default)]
-struct Out(Arc<Mutex<HashSet<String>>>);
+/// The logs of terminating pods, followed: the last line says when the last new connection came.
+struct Logs {
+    kubectl: Kubectl,
+    pods: Arc<Pods>,
+    following: Mutex<Vec<Watch>>,
+}
 
 impl Watched {
-    /// Begins to watch.
-    pub(super) fn begin(kubectl: &Kubectl, deployment: &Value, pods: Arc<Pods>) -> Result<Self, Unable> {
-        let selector = selector(deployment)?;
-        let out = Out::default();
-        let (by_pod, by_slice, out_too) = (pods.clone(), pods.clone(), out.clone());
-        let watches = [
-            kubectl.watch(&["pods", "--selector", &selector], move |event, pod| {
-                on_pod(&by_pod, &out, event, pod);
-            })?,
-            kubectl.watch(&["endpointslices"], move |event, slice| {
-                on_slice(&by_slice, &out_too, event, slice);
-            })?,
-        ];
-        Ok(Self { pods, watches })
+    /// Begins to watch the pods that have these labels.
+    pub(super) fn begin(kubectl: &Kubectl, selector: &str, pods: Arc<Pods>) -> Result<Self, Unable> {
+        let logs =
+            Arc::new(Logs { kubectl: kubectl.clone(), pods: pods.clone(), following: Mutex::default() });
+        let (of_pods, of_logs) = (pods.clone(), logs.clone());
+        let watch = kubectl.watch(&["pods", "--selector", selector], move |event, pod| {
+            if let Some(terminating) = on_pod(&of_pods, event, pod) {
+                of_logs.follow(terminating);
+            }
+        })?;
+        Ok(Self { pods, watch, _logs: logs })
     }
 
-    /// Fails once a watch has ended: without it nobody would know when the old pods are gone.
+    /// Fails once the watch has ended: without it nobody would know when the old pods are gone.
     pub(super) fn check(&self) -> Result<(), Unable> {
-        match self.watches.iter().find_map(Watch::ended) {
+        match self.watch.ended() {
             Some(stderr) => Err(Unable(format!("kubectl stopped watching: {}", stderr.trim()))),
             None => Ok(()),
         }
     }
 }
 
-impl Out {
-    fn pods(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().expect("nothing panics while it holds the set")
+impl Logs {
+    fn follow(&self, pod: &str) {
+        let (pods, name) = (self.pods.clone(), pod.to_string());
+        let log = self.kubectl.follow(pod, move |line| {
+            if let Some(after) = last_connection(line) {
+                pods.left_endpoints_after(&name, after);
+            }
+        });
+        let mut following = self.following.lock().expect("nothing panics while it holds the list");
+        following.retain(|log| log.ended().is_none());
+        // Without its log, the report says that the time is not known.
+        following.extend(log);
     }
 }
 
-fn on_pod(pods: &Pods, out: &Out, event: &str, pod: &Value) {
-    let Some(name) = pod["metadata"]["name"].as_str() else { return };
+/// How long after SIGTERM the last new connection came, in seconds, if this line is a pod's report at its end.
+fn last_connection(line: &str) -> Option<f64> {
+    let line: Value = serde_json::from_str(line).ok().filter(|line: &Value| line["message"] == "stopped")?;
+    line.get("connections_while_draining")?;
+    // Without the field there was none.
+    Some(line["last_connection_ms"].as_f64().unwrap_or_default() / 1000.0)
+}
+
+/// Takes in an event; returns the pod's name if it has begun to terminate.
+fn on_pod<'a>(pods: &Pods, event: &str, pod: &'a Value) -> Option<&'a str> {
+    let name = pod["metadata"]["name"].as_str()?;
     if event != "DELETED" && !pods.knows(name) {
         pods.started(name);
     }
@@ -60,16 +78,11 @@ fn on_pod(pods: &Pods, out: &Out, event: &str, pod: &Value) {
     if conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True") {
         pods.ready(name);
     }
-    if !pod["metadata"]["deletionTimestamp"].is_null() {
-        pods.terminating(name);
-        if out.pods().contains(name) {
-            pods.left_endpoints(name);
-        }
-    }
+    let begun = !pod["metadata"]["deletionTimestamp"].is_null() && pods.terminating(name);
     if event == "DELETED" {
-        out.pods().remove(name);
         pods.gone(name, end(pod));
     }
+    begun.then_some(name)
 }
 
 fn end(pod: &Value) -> End {
@@ -81,21 +94,8 @@ fn end(pod: &Value) -> End {
     }
 }
 
-fn on_slice(pods: &Pods, out: &Out, event: &str, slice: &Value) {
-    for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
-        let Some(name) = endpoint["targetRef"]["name"].as_str() else { continue };
-        // A missing condition means ready, as the API says.
-        let ready = event != "DELETED" && endpoint["conditions"]["ready"] != false;
-        if ready {
-            out.pods().remove(name);
-        } else {
-            out.pods().insert(name.to_string());
-            pods.left_endpoints(name);
-        }
-    }
-}
-
-fn selector(deployment: &Value) -> Result<String, Unable> {
+/// The labels by which a Deployment selects its pods, as `--selector` reads them.
+pub(super) fn selector(deployment: &Value) -> Result<String, Unable> {
     let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
     let pairs: Vec<String> = labels
         .into_iter()
@@ -103,9 +103,7 @@ fn selector(deployment: &Value) -> Result<String, Unable> {
         .filter_map(|(label, value)| Some(format!("{label}={}", value.as_str()?)))
         .collect();
     match pairs.is_empty() {
-        true => {
-            Err(Unable("the Deployment selects its pods by expressions; only matchLabels are read".into()))
-        }
+        true => Err(Unable("the Deployment selects its pods by expressions: say --selector LABELS".into())),
         false => Ok(pairs.join(",")),
     }
 }
@@ -127,32 +125,33 @@ mod tests {
         })
     }
 
-    fn slice(ready: bool) -> Value {
-        json!({ "endpoints": [{ "targetRef": { "name": "a" }, "conditions": { "ready": ready } }] })
+    #[test]
+    fn a_pods_life_is_read_from_its_events() {
+        let pods = Pods::new(Instant::now());
+        assert_eq!(on_pod(&pods, "ADDED", &pod("False", false, None)), None);
+        assert_eq!(pods.histories()[0].ready, None);
+        on_pod(&pods, "MODIFIED", &pod("True", false, None));
+        assert_eq!(on_pod(&pods, "MODIFIED", &pod("True", true, None)), Some("a"));
+        assert_eq!(on_pod(&pods, "MODIFIED", &pod("False", true, None)), None, "followed twice");
+        let history = pods.histories().remove(0);
+        assert!(history.ready.is_some() && history.terminating.is_some());
+        assert_eq!(pods.running(), ["a"]);
+        on_pod(&pods, "DELETED", &pod("False", true, Some(0)));
+        assert_eq!(pods.histories()[0].end, Some(End::Exit(0)));
+        assert!(pods.running().is_empty());
+        // The log may be read to its end later than the pod is gone.
+        pods.left_endpoints_after("a", 2.5);
+        let history = pods.histories().remove(0);
+        assert_eq!(history.left_endpoints.unwrap() - history.terminating.unwrap(), 2.5);
     }
 
     #[test]
-    fn a_pods_life_is_read_from_its_events_in_either_order() {
-        for slice_first in [false, true] {
-            let (pods, out) = (Pods::new(Instant::now()), Out::default());
-            on_pod(&pods, &out, "ADDED", &pod("False", false, None));
-            on_slice(&pods, &out, "ADDED", &slice(false));
-            assert_eq!(pods.histories()[0].ready, None);
-            on_pod(&pods, &out, "MODIFIED", &pod("True", false, None));
-            on_slice(&pods, &out, "MODIFIED", &slice(true));
-            if slice_first {
-                on_slice(&pods, &out, "MODIFIED", &slice(false));
-            }
-            on_pod(&pods, &out, "MODIFIED", &pod("True", true, None));
-            on_slice(&pods, &out, "MODIFIED", &slice(false));
-            let history = pods.histories().remove(0);
-            assert!(
-                history.ready.is_some() && history.terminating.is_some() && history.left_endpoints.is_some()
-            );
-            assert_eq!(pods.running(), ["a"]);
-            on_pod(&pods, &out, "DELETED", &pod("False", true, Some(0)));
-            assert_eq!(pods.histories()[0].end, Some(End::Exit(0)));
-            assert!(pods.running().is_empty());
+    fn the_last_line_says_when_the_last_connection_came() {
+        let line = r#"{"message":"stopped","connections_while_draining":7,"last_connection_ms":2150}"#;
+        assert_eq!(last_connection(line), Some(2.15));
+        assert_eq!(last_connection(r#"{"message":"stopped","connections_while_draining":0}"#), Some(0.0));
+        for other in ["", "stopped", r#"{"message":"responded"}"#, r#"{"message":"stopped"}"#] {
+            assert_eq!(last_connection(other), None, "{other}");
         }
     }
 

@@ -1,7 +1,5 @@
 //! `rollout local --compare` and `--through`: the same run for each sequence and proxy, and one table of what each lost.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::pod::Program;
@@ -10,11 +8,10 @@ use super::run::{once, service};
 use crate::args::{Local, Sequence};
 use crate::interrupt::Interrupt;
 use crate::proxies::Proxy;
-use crate::record::kind::Kind;
-use crate::report::columns::{columns, count};
-use crate::report::publish::{print, write, write_json};
+use crate::report::columns::columns;
+use crate::report::publish::{print, write_files};
 use crate::report::summary::{Report, Verdict};
-use crate::report::{chart, json, text};
+use crate::report::{json, table, text};
 use crate::unable::{OrUnable, Unable};
 
 impl Sequence {
@@ -104,63 +101,26 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
         cases.iter().map(|case| Ok((*case, case.program(&args)?))).collect::<Result<_, Unable>>()?;
     let mut reports = Vec::new();
     for (case, program) in programs {
-        let report = once(&case.name(), program, case.proxy, &args, interrupt.clone()).await?;
+        let mut report = once(&case.name(), program, case.proxy, &args, interrupt.clone()).await?;
+        report.setting.sequence = Some(case.meaning());
         print(&text::text(&report));
-        reports.push((case, report));
+        reports.push(report);
         if interrupt.is_interrupted() {
             break;
         }
     }
-    print(&comparison(&reports));
-    if let Some(path) = &args.load.json {
-        let all: Vec<Value> = reports.iter().map(|(_, report)| json::report(report)).collect();
-        write_json(path, &Value::Array(all))?;
-    }
-    if let Some(path) = &args.load.chart {
-        for (case, report) in &reports {
-            let path = path.with_file_name(format!(
-                "{}-{}",
-                case.name(),
-                path.file_name().unwrap_or_default().display()
-            ));
-            write(&path, &chart::draw(report))?;
-        }
-    }
+    let runs: Vec<Value> = reports.iter().map(json::report).collect();
+    print(&format!("\n{}", columns(&table::comparison(&runs.iter().collect::<Vec<_>>()))));
+    write_files(&args.load, &reports, &Value::Array(runs))?;
     if reports.len() < cases.len() {
         return Ok(Verdict::Unfinished);
     }
-    let landfalls: Vec<Verdict> = reports
-        .iter()
-        .filter(|(case, _)| case.sequence == Sequence::Landfall)
-        .map(|(_, report)| report.verdict())
-        .collect();
-    let judged: Vec<Verdict> = match landfalls.is_empty() {
-        true => reports.iter().map(|(_, report)| report.verdict()).collect(),
-        false => landfalls,
-    };
+    let verdicts = || cases.iter().zip(reports.iter().map(Report::verdict));
+    let landfalls = verdicts().filter(|(case, _)| case.sequence == Sequence::Landfall);
+    let mut judged: Vec<Verdict> = landfalls.map(|(_, verdict)| verdict).collect();
+    if judged.is_empty() {
+        judged = verdicts().map(|(_, verdict)| verdict).collect();
+    }
     let worst = [Verdict::Unfinished, Verdict::Lost].into_iter().find(|verdict| judged.contains(verdict));
     Ok(worst.unwrap_or(Verdict::NothingLost))
-}
-
-fn comparison(reports: &[(Case, Report)]) -> String {
-    let mut rows = vec![vec!["lost of requests, on SIGTERM:".to_string()]];
-    let kinds: BTreeSet<Kind> =
-        reports.iter().flat_map(|(_, report)| report.observed.tallies.keys().copied()).collect();
-    rows[0].extend(kinds.iter().map(|kind| kind.name().to_string()));
-    rows[0].extend(["all".into(), "pods ended after".into()]);
-    for (case, report) in reports {
-        let mut row = vec![case.meaning()];
-        for tally in kinds.iter().map(|kind| report.observed.tallies.get(kind)).chain([Some(&report.all)]) {
-            row.push(tally.map_or_else(
-                || "-".into(),
-                |tally| format!("{} / {}", count(tally.failures()), count(tally.requests())),
-            ));
-        }
-        row.push(
-            text::took_to_end(report)
-                .map_or_else(|| "-".into(), |(middle, most)| format!("{middle:.1} s, at most {most:.1} s")),
-        );
-        rows.push(row);
-    }
-    format!("\n{}", columns(&rows))
 }

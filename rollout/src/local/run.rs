@@ -38,9 +38,7 @@ const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let program = service(&args)?;
     let name = program.path.file_name().unwrap_or_default().display().to_string();
-    let report = once(&name, program, None, &args, interrupt).await?;
-    publish(&report, args.load.json.as_deref(), args.load.chart.as_deref())?;
-    Ok(report.verdict())
+    publish(once(&name, program, None, &args, interrupt).await?)
 }
 
 /// The service's executable.
@@ -160,8 +158,9 @@ pub(crate) async fn once(
             args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
         progress.stage("before the rollouts");
         cluster.watch_for(pause).await?;
-        for n in 1..=args.rollouts {
-            progress.stage(format!("rollout {n} of {}", args.rollouts));
+        while rollouts.get() < args.rollouts || recorder.totals().0 < args.requests {
+            let n = rollouts.get() + 1;
+            progress.stage(format!("rollout {n} of {}", args.rollouts.max(n)));
             cluster.order(DeploymentCommand::Restart);
             cluster.complete(n).await?;
             rollouts.set(n);
@@ -169,7 +168,7 @@ pub(crate) async fn once(
         }
         if let Some(chaos) = chaos {
             chaos.end().await;
-            cluster.complete(args.rollouts).await?;
+            cluster.complete(rollouts.get()).await?;
         }
         // A connection that was kept to a pod now gone is lost only when its client comes back to it.
         progress.stage("until the idle clients have come back");
@@ -185,6 +184,10 @@ pub(crate) async fn once(
         chaos: args.chaos,
         scale: args.scale,
         timings: Some(json!(*timings)),
+        sequence: None,
+        steps: vec!["restart".to_string()],
+        clients,
+        load: args.load.clone(),
     };
     Ok(Report::new(setting, session?, histories))
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::pods::Pods;
+use super::pods::{PodState, Pods};
 
 /// More often than this no port is given away while a client still holds what it had.
 const CONNECTIONS_PER_PORT: usize = 4;
@@ -53,9 +53,9 @@ impl Connections {
         ours.next().map(|(_, outcome)| outcome.clone())
     }
 
-    /// Says in words what a pod is doing now.
-    pub(crate) fn describe(&self, pod: &str) -> String {
-        self.pods.describe(pod)
+    /// What a pod is doing now.
+    pub(crate) fn describe(&self, pod: &str) -> PodState {
+        self.pods.state(pod)
     }
 
     /// A connection has begun.

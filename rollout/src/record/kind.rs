@@ -31,13 +31,15 @@ pub(crate) enum Kind {
     HalfClose,
     /// Keeps a WebSocket, and pings.
     Websocket,
+    /// Sends at a rate, however slow the responses are.
+    Open,
     /// A program on a real client library, by this name.
     Library(&'static str),
 }
 
 impl Kind {
     /// Every kind of this tool's own, in the order of the table.
-    pub(crate) const ALL: [Kind; 13] = [
+    pub(crate) const ALL: [Kind; 14] = [
         Kind::Busy,
         Kind::Idle,
         Kind::Fresh,
@@ -51,6 +53,7 @@ impl Kind {
         Kind::Download,
         Kind::HalfClose,
         Kind::Websocket,
+        Kind::Open,
     ];
 
     /// Whether it speaks HTTP/2; a library's program knows that itself.
@@ -74,6 +77,7 @@ impl Kind {
             Kind::Download => "download",
             Kind::HalfClose => "half-close",
             Kind::Websocket => "websocket",
+            Kind::Open => "open",
             Kind::Library(name) => name,
         }
     }

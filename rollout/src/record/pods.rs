@@ -1,5 +1,6 @@
 //! The history of each pod: for the report, the chart, and the question of which pod lost a request.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -27,6 +28,33 @@ pub(crate) struct PodHistory {
     pub(crate) end: Option<End>,
 }
 
+/// What a pod was doing at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PodState {
+    pub(crate) name: String,
+    pub(crate) phase: PodPhase,
+    /// How long it had been in that phase.
+    pub(crate) seconds: f64,
+    /// How long it had been terminating, or was until it ended.
+    #[serde(skip)]
+    terminating: Option<f64>,
+}
+
+/// The phases of a pod, as the chart shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PodPhase {
+    Starting,
+    Ready,
+    /// It has been told to end and still gets new connections.
+    Terminating,
+    /// It no longer gets any.
+    Draining,
+    Gone,
+    /// It was never seen.
+    Unknown,
+}
+
 /// How a pod's process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +67,61 @@ pub(crate) enum End {
     Crashed,
     /// A cluster does not say.
     Unknown,
+}
+
+impl PodPhase {
+    /// As the chart's legend, the page and the JSON have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PodPhase::Starting => "starting",
+            PodPhase::Ready => "ready",
+            PodPhase::Terminating => "terminating",
+            PodPhase::Draining => "draining",
+            PodPhase::Gone => "gone",
+            PodPhase::Unknown => "unknown",
+        }
+    }
+}
+
+impl PodHistory {
+    /// The phases it went through, each with its beginning and its end, up to `now` if it is not gone.
+    pub(crate) fn phases(&self, now: f64) -> [(PodPhase, f64, f64); 4] {
+        let end = self.gone.unwrap_or(now);
+        let terminating = self.terminating.unwrap_or(end);
+        let left = self.left_endpoints.filter(|_| self.terminating.is_some()).unwrap_or(end).min(end);
+        let ready = self.ready.unwrap_or(terminating).min(terminating);
+        [
+            (PodPhase::Starting, self.started, ready),
+            (PodPhase::Ready, ready, terminating),
+            (PodPhase::Terminating, terminating, left),
+            (PodPhase::Draining, left, end),
+        ]
+    }
+
+    /// The phase it was in at this time, and for how long it had been.
+    pub(crate) fn phase_at(&self, at: f64) -> (PodPhase, f64) {
+        if let Some(gone) = self.gone.filter(|gone| *gone <= at) {
+            return (PodPhase::Gone, at - gone);
+        }
+        let begun = self.phases(f64::INFINITY).into_iter().rev().find(|(_, from, _)| *from <= at);
+        begun.map_or((PodPhase::Unknown, 0.0), |(phase, from, _)| (phase, at - from))
+    }
+}
+
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        match (self.phase, self.terminating) {
+            (PodPhase::Unknown, _) => Ok(()),
+            (PodPhase::Starting, _) => f.write_str(", not ready yet"),
+            (PodPhase::Ready, _) => write!(f, ", ready for {:.3} s", self.seconds),
+            (PodPhase::Gone, Some(took)) => {
+                write!(f, ", gone for {:.3} s, after terminating for {took:.3} s", self.seconds)
+            }
+            (PodPhase::Gone, None) => write!(f, ", gone for {:.3} s", self.seconds),
+            (_, took) => write!(f, ", terminating for {:.3} s", took.unwrap_or_default()),
+        }
+    }
 }
 
 impl Pods {
@@ -70,9 +153,14 @@ impl Pods {
         self.mark(name, |history, now| _ = history.ready.get_or_insert(now));
     }
 
-    /// A pod's termination has begun; only the first time counts.
-    pub(crate) fn terminating(&self, name: &str) {
-        self.mark(name, |history, now| _ = history.terminating.get_or_insert(now));
+    /// A pod's termination has begun; says whether this is the first time, which alone counts.
+    pub(crate) fn terminating(&self, name: &str) -> bool {
+        let mut first = false;
+        self.mark(name, |history, now| {
+            first = history.terminating.is_none();
+            history.terminating.get_or_insert(now);
+        });
+        first
     }
 
     /// A terminating pod no longer gets new connections; only the first time counts.
@@ -82,6 +170,25 @@ impl Pods {
                 history.left_endpoints.get_or_insert(now);
             }
         });
+    }
+
+    /// A pod got its last new connection this many seconds after its termination had begun.
+    pub(crate) fn left_endpoints_after(&self, name: &str, seconds: f64) {
+        self.mark(name, |history, _| {
+            history.left_endpoints = history.terminating.map(|terminating| terminating + seconds);
+        });
+    }
+
+    /// Says whether a pod of this name has been started and has not ended.
+    pub(crate) fn is_running(&self, name: &str) -> bool {
+        self.lock().iter().any(|history| history.name == name && history.gone.is_none())
+    }
+
+    /// The pods that have begun to terminate and have not ended.
+    pub(crate) fn ending(&self) -> Vec<String> {
+        let histories = self.lock();
+        let ending = histories.iter().filter(|pod| pod.terminating.is_some() && pod.gone.is_none());
+        ending.map(|pod| pod.name.clone()).collect()
     }
 
     /// A pod has ended.
@@ -106,28 +213,15 @@ impl Pods {
             .collect()
     }
 
-    /// Says in words what a pod is doing now.
-    pub(crate) fn describe(&self, name: &str) -> String {
+    /// What a pod is doing now.
+    pub(crate) fn state(&self, name: &str) -> PodState {
         let now = self.now();
         let histories = self.lock();
-        let Some(history) = histories.iter().rev().find(|history| history.name == name) else {
-            return name.to_string();
-        };
-        let took = |seconds: f64| format!("{seconds:.3} s");
-        let since = |at: f64| took(now - at);
-        match (history.ready, history.terminating, history.gone) {
-            (_, Some(terminating), Some(gone)) => {
-                format!(
-                    "{name}, gone for {}, after terminating for {}",
-                    since(gone),
-                    took(gone - terminating)
-                )
-            }
-            (_, None, Some(gone)) => format!("{name}, gone for {}", since(gone)),
-            (_, Some(terminating), None) => format!("{name}, terminating for {}", since(terminating)),
-            (Some(ready), None, None) => format!("{name}, ready for {}", since(ready)),
-            (None, None, None) => format!("{name}, not ready yet"),
-        }
+        let history = histories.iter().rev().find(|history| history.name == name);
+        let (phase, seconds) = history.map_or((PodPhase::Unknown, 0.0), |history| history.phase_at(now));
+        let terminating =
+            history.and_then(|history| Some(history.gone.unwrap_or(now) - history.terminating?));
+        PodState { name: name.to_string(), phase, seconds, terminating }
     }
 
     /// A copy of every history so far.
@@ -148,5 +242,36 @@ impl Pods {
 
     fn lock(&self) -> MutexGuard<'_, Vec<PodHistory>> {
         self.histories.lock().expect("nothing panics while it holds the list")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history() -> PodHistory {
+        PodHistory {
+            name: "pod-1".into(),
+            started: 1.0,
+            ready: Some(2.0),
+            terminating: Some(10.0),
+            left_endpoints: Some(12.0),
+            gone: Some(20.0),
+            end: Some(End::Exit(0)),
+        }
+    }
+
+    #[test]
+    fn the_phase_at_a_time_is_the_one_that_had_begun() {
+        let at = |time| history().phase_at(time);
+        assert_eq!(at(0.5), (PodPhase::Unknown, 0.0));
+        assert_eq!(at(1.5), (PodPhase::Starting, 0.5));
+        assert_eq!(at(10.0), (PodPhase::Terminating, 0.0));
+        assert_eq!(at(13.0), (PodPhase::Draining, 1.0));
+        assert_eq!(at(21.0), (PodPhase::Gone, 1.0));
+        let living = PodHistory { terminating: None, left_endpoints: None, gone: None, ..history() };
+        assert_eq!(living.phase_at(100.0), (PodPhase::Ready, 98.0));
+        let starting = PodHistory { ready: None, ..living };
+        assert_eq!(starting.phase_at(100.0), (PodPhase::Starting, 99.0));
     }
 }

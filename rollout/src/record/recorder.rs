@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::kind::Kind;
 use super::outcome::Outcome;
+use super::pods::PodState;
 use super::tally::{Tally, histogram};
 use super::timeline::Timeline;
 
@@ -44,9 +45,9 @@ pub(crate) struct Failure {
     pub(crate) answered_before: u32,
     /// How many bytes of the response came.
     pub(crate) bytes_received: usize,
-    /// The pod at the other end, where the tool can know it.
+    /// The pod at the other end and what it was doing, where the tool can know it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pod: Option<String>,
+    pub(crate) pod: Option<PodState>,
     pub(crate) detail: String,
 }
 

@@ -1,10 +1,12 @@
 //! A run and what was seen of it, summed up to a verdict.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::args::Load;
+use crate::clients::load::Clients;
 use crate::record::pods::PodHistory;
 use crate::record::recorder::Observations;
 use crate::record::tally::Tally;
@@ -25,11 +27,17 @@ pub(crate) enum Verdict {
 /// What was run.
 pub(crate) struct Setting {
     pub(crate) name: String,
+    /// What it does on SIGTERM, where several sequences are compared.
+    pub(crate) sequence: Option<String>,
+    /// What each rollout is made of.
+    pub(crate) steps: Vec<String>,
     pub(crate) rollouts: u32,
     pub(crate) chaos: bool,
     pub(crate) scale: f64,
     /// As scaled; a cluster's are its own.
     pub(crate) timings: Option<Value>,
+    pub(crate) clients: Clients,
+    pub(crate) load: Load,
 }
 
 /// A run and what was seen of it.
@@ -41,6 +49,18 @@ pub(crate) struct Report {
     pub(crate) ending: Ending,
     pub(crate) histories: Vec<PodHistory>,
     pub(crate) all: Tally,
+    pub(crate) ended: SystemTime,
+}
+
+impl Verdict {
+    /// As the JSON has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verdict::NothingLost => "nothing_lost",
+            Verdict::Lost => "lost",
+            Verdict::Unfinished => "unfinished",
+        }
+    }
 }
 
 impl From<Verdict> for ExitCode {
@@ -59,7 +79,7 @@ impl Report {
         let Session { observed, loaded, ending } = session;
         let mut all = Tally::new();
         observed.tallies.values().for_each(|tally| all.add(tally));
-        Self { setting, observed, loaded, ending, histories, all }
+        Self { setting, observed, loaded, ending, histories, all, ended: SystemTime::now() }
     }
 
     /// What the run came to.

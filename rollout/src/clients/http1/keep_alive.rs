@@ -27,7 +27,8 @@ pub(crate) async fn run(mut client: Client, mut pacer: Pacer) {
     }
 }
 
-async fn send(
+/// Sends on a connection that was kept, or on a new one; returns it, the status, and whether it may be used again.
+pub(super) async fn send(
     client: &Client,
     kept: Option<Connection>,
     request: &[u8],

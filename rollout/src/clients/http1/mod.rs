@@ -1,8 +1,9 @@
-//! HTTP/1.1: `connection` is the protocol; `keep_alive`, `pipelined`, `slow`, `stream` and `websocket` are the clients.
+//! HTTP/1.1: `connection` is the protocol; `keep_alive`, `open`, `pipelined`, `slow`, `stream` and `websocket` are the clients.
 
 pub(crate) mod connection;
 
 pub(super) mod keep_alive;
+pub(super) mod open;
 pub(super) mod pipelined;
 pub(super) mod slow;
 pub(super) mod stream;
