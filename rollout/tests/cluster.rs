@@ -265,7 +265,7 @@ fn a_rollback_undoes_the_restart() {
 fn blue_green_and_canary_are_driven_by_their_scripts() {
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s");
     let promote =
-        "*get*service*selector*) echo blue;;\n*get*replicas*) echo 1;;\n*get*httproutes*) echo route;;
+        "*get*service*selector*) echo stable;;\n*get*replicas*) echo 1;;\n*get*httproutes*) echo rule;;
         *scale*|*status*|*patch*) ;;";
     for (name, command, changed) in [
         ("promote", &[&format!("{scripts}/promote.sh"), "production"][..], r#""track": "green""#),
