@@ -166,7 +166,7 @@ where
     let (health, metrics) = (status.health.clone(), status.metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
     logs.writer.export(&metrics);
-    lifecycle.export_drain(&metrics, config.drain_delay.0 + config.drain_timeout.0);
+    shutdown::export(&lifecycle, &config, &metrics);
 
     let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
     let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::{Gauge, IntCounter, Opts};
+use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -97,26 +97,6 @@ impl Lifecycle {
         lifecycle
     }
 
-    /// Exports what is left of the drain's time, and when the last request came in it.
-    pub(crate) fn export_drain(&self, metrics: &Metrics, limit: Duration) {
-        let gauge = |name, help| metrics.add(Gauge::with_opts(Opts::new(name, help)));
-        let remaining = gauge(
-            "lifecycle_drain_remaining_seconds",
-            "Time until what is still open is aborted; before the drain, all that it may take.",
-        );
-        let last = gauge(
-            "lifecycle_last_request_seconds",
-            "Time from the beginning of the drain to the last request that arrived in it.",
-        );
-        let lifecycle = self.clone();
-        metrics.on_scrape(move || {
-            let began = lifecycle.0.began[Phase::Draining as usize].get();
-            let elapsed = began.map_or(Duration::ZERO, Instant::elapsed);
-            remaining.set(limit.saturating_sub(elapsed).as_secs_f64());
-            last.set(lifecycle.requests().last_ms().unwrap_or(0) as f64 / 1000.0);
-        });
-    }
-
     /// The phase now.
     pub fn phase(&self) -> Phase {
         Phase::ALL[usize::from(self.0.now.load(Ordering::Acquire))]
@@ -127,6 +107,11 @@ impl Lifecycle {
         let phase = self.phase();
         let age = |phase: Phase| self.0.began[phase as usize].get().map_or(Duration::ZERO, Instant::elapsed);
         (phase, age(phase), age(Phase::Starting))
+    }
+
+    /// How long it has been since the drain began.
+    pub(crate) fn draining_for(&self) -> Option<Duration> {
+        self.0.began[Phase::Draining as usize].get().map(Instant::elapsed)
     }
 
     /// Moves on to a later phase; an earlier one is not returned to.
@@ -172,9 +157,9 @@ impl Lifecycle {
         let phase = self.phase();
         arrivals.by_phase[phase as usize].inc();
         if phase >= Phase::Draining
-            && let Some(since) = self.0.began[Phase::Draining as usize].get()
+            && let Some(after) = self.draining_for()
         {
-            arrivals.last.store(millis(since.elapsed()), Ordering::Relaxed);
+            arrivals.last.store(millis(after), Ordering::Relaxed);
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus::{Gauge, Opts};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     lifecycle::{Lifecycle, Phase, millis},
+    metrics::Metrics,
     server::{CloseReason, Connections},
 };
 
@@ -78,6 +80,26 @@ impl Signals {
 /// The part of the flush timeout that is the log's own; the rest is for workers and clean-up.
 pub(crate) fn log_flush_limit(flush_timeout: Duration) -> Duration {
     Duration::from_secs(1).min(flush_timeout / 4)
+}
+
+/// Exports what is left of the drain's time, and when the last request came in it.
+pub(crate) fn export(lifecycle: &Lifecycle, config: &Config, metrics: &Metrics) {
+    let gauge = |name, help| metrics.add(Gauge::with_opts(Opts::new(name, help)));
+    let remaining = gauge(
+        "lifecycle_drain_remaining_seconds",
+        "Time until what is still open is aborted; before the drain, all that it may take.",
+    );
+    let last = gauge(
+        "lifecycle_last_request_seconds",
+        "Time from the beginning of the drain to the last request that arrived in it.",
+    );
+    let limit = config.drain_delay.0 + config.drain_timeout.0;
+    let lifecycle = lifecycle.clone();
+    metrics.on_scrape(move || {
+        let elapsed = lifecycle.draining_for().unwrap_or_default();
+        remaining.set(limit.saturating_sub(elapsed).as_secs_f64());
+        last.set(lifecycle.requests().last_ms().unwrap_or(0) as f64 / 1000.0);
+    });
 }
 
 /// Waits for the first signal, or for the end of the accept loop, and takes the process from there to the point where
