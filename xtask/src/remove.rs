@@ -21,6 +21,7 @@ const KEPT: &[&str] = &[
     "docs/configuration.md",
     "docs/decisions.md",
     "docs/logs.md",
+    "docs/observability.md",
     "docs/runbook.md",
     "docs/service.md",
     "docs/strategies.md",
