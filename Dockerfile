@@ -14,6 +14,8 @@ RUN if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
     fi
 WORKDIR /src
 COPY . .
+# The service's cargo features in the image: docs/logs.md#traces.
+ARG FEATURES=otlp
 ARG REVISION
 # Dependencies are kept in the mounts: only the engine and the service are built again. Cargo goes by file times, and
 # what another checkout left in the mount may be younger than these sources, hence the touch. RUSTFLAGS would reach
@@ -27,7 +29,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     esac \
     && find src otlp service -type f -exec touch {} + \
     && RUSTFLAGS="-C target-feature=+crt-static" \
-       cargo build --release --locked --target "$target" \
+       cargo build --release --locked --features "$FEATURES" --target "$target" \
     && install -m 0555 "target/$target/release/$(scripts/name.sh)" /service
 
 FROM gcr.io/distroless/static-debian12:nonroot
