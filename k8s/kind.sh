@@ -1,7 +1,7 @@
 #!/bin/sh
 # From nothing to a proof: a cluster by kind on this machine, metrics-server, the image, the overlay `local`, and rolling
-# updates under load by rollout/e2e.sh. Not run where this was written, where there is no image registry: its steps are
-# tested with stand-ins (k8s/check/tests/kind.rs).
+# updates under load by rollout/e2e.sh. Tested with stand-ins for kind and kubectl (k8s/check/tests/kind.rs), and not yet
+# with a real cluster.
 #
 # It needs docker, kind, kubectl, cargo and the internet. The kubeconfig of the user is not touched.
 #
