@@ -14,7 +14,10 @@ help: ## this list
 run: ## serve on this machine; Ctrl-C ends it
 	cargo run
 test: tools ## every test, on real processes
-	$(WITH_TOOLS) cargo test --workspace --locked
+	$(WITH_TOOLS) cargo test --workspace --exclude landfall-otlp --locked
+traces: ## test the spans that go to a collector; apart, because it compiles for long
+	cargo clippy --package $(NAME) --features otlp --all-targets --locked -- -D warnings
+	cargo test --package landfall-otlp --package $(NAME) --features otlp --locked
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
 loom: ## what threads share, in every order in which they can run; docs/testing.md
