@@ -5,6 +5,8 @@ ARG TARGETARCH
 # Another architecture is compiled for, not emulated: it needs its linker, its libc and its standard library.
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+# A cross compiler goes by the base image, whose packages it has to fit.
+# hadolint ignore=DL3008
 RUN if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
       case "$TARGETARCH" in amd64) gcc=x86-64 rust=x86_64 ;; *) gcc=aarch64 rust=aarch64 ;; esac \
       && apt-get update \
