@@ -1,11 +1,14 @@
 //! The command line.
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use self::values::{earlier, from_to, header, json, path, pause, scale, variable};
 use crate::clients::library;
 use crate::clients::load::Clients;
 use crate::clients::mix::{self, Group, Mix};
@@ -14,9 +17,6 @@ use crate::clients::tls::Trust;
 use crate::duration;
 use crate::proxies::Proxy;
 use crate::unable::Unable;
-
-/// The variables that give each local pod its name and its addresses.
-const POD_VARIABLES: [&str; 4] = ["APP_HOST", "APP_PORT", "APP_ADMIN_PORT", "APP_POD_NAME"];
 
 /// Load-tests a rolling update with clients that forgive nothing.
 ///
@@ -306,78 +306,6 @@ impl Load {
     }
 }
 
-fn earlier(path: &str) -> Result<Earlier, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let runs = match serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))? {
-        Value::Array(runs) => runs,
-        run => vec![run],
-    };
-    match runs.iter().all(|run| run["all"]["requests"].is_u64()) {
-        true => Ok(Earlier(runs)),
-        false => Err("not what --json writes".into()),
-    }
-}
-
-fn scale(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(scale) if (0.01..=10.0).contains(&scale) => Ok(scale),
-        _ => Err("a scale is a number from 0.01 to 10".into()),
-    }
-}
-
-fn path(text: &str) -> Result<String, String> {
-    match text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
-        true => Ok(text.to_string()),
-        false => Err("a path begins with / and has no space".into()),
-    }
-}
-
-fn pause(text: &str) -> Result<(Duration, Duration), String> {
-    let (min, max) = text.split_once('-').ok_or("write it as 3s-12s")?;
-    let (min, max) = (duration::parse(min)?, duration::parse(max)?);
-    if min > max {
-        return Err("the longer pause stands first".into());
-    }
-    Ok((min, max))
-}
-
-fn from_to(text: &str) -> Result<(u32, u32), String> {
-    let (from, to) = text.split_once("..").ok_or("write it as 3..6")?;
-    let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
-    match (number(from), number(to)) {
-        (Some(from), Some(to)) if from != to => Ok((from, to)),
-        _ => Err("two different numbers of pods, of at least one each, as 3..6".into()),
-    }
-}
-
-fn json(text: &str) -> Result<String, String> {
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Ok(text.to_string()),
-        Err(error) => Err(format!("not JSON: {error}")),
-    }
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a variable is written NAME=VALUE")?;
-    let mut letters = name.chars();
-    let starts = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
-    if !starts || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
-        return Err(format!("`{name}` is not a variable's name: letters, digits and _, no digit first"));
-    }
-    if POD_VARIABLES.contains(&name) {
-        return Err(format!("{name} is each pod's own, and set by this tool"));
-    }
-    Ok((name.to_string(), value.to_string()))
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
-    let (name, value) = (name.trim(), value.trim());
-    http::HeaderName::try_from(name).map_err(|error| error.to_string())?;
-    http::HeaderValue::try_from(value).map_err(|error| error.to_string())?;
-    Ok((name.to_string(), value.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,31 +314,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn headers_and_paths_are_checked() {
-        assert_eq!(header("A: b c").unwrap(), ("A".to_string(), "b c".to_string()));
-        assert!(header("no colon").is_err());
-        assert!(header("bad name: x").is_err());
-        assert!(path("/a?b=c").is_ok());
-        assert!(path("a").is_err());
-        assert!(path("/a b").is_err());
-    }
-
-    #[test]
-    fn a_scale_goes_from_some_pods_to_another_number() {
-        assert_eq!(from_to("3..6"), Ok((3, 6)));
-        assert!(["3", "3..3", "0..3", "a..b", "3-6"].iter().all(|text| from_to(text).is_err()));
-    }
-
-    #[test]
-    fn variables_have_a_name_that_is_not_the_pods_own() {
-        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
-        assert_eq!(variable("APP_X=a=b"), pair("APP_X", "a=b"));
-        assert_eq!(variable("EMPTY="), pair("EMPTY", ""));
-        for malformed in ["APP_X", "=x", "1A=x", "A B=x", "A-B=x", "APP_PORT=1", "APP_POD_NAME=x"] {
-            assert!(variable(malformed).is_err(), "{malformed}");
-        }
     }
 }
