@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 docker=${DOCKER:-docker}
 
 bare=$("$docker" build --quiet - << EOF
-$(grep -m 1 '^FROM' Dockerfile)
+FROM $(sed -n 's/^FROM \(--[^ ]* \)\{0,1\}\([^ ]*\).*/\2/p' Dockerfile | head -n 1)
 RUN command -v make || { apt-get update && apt-get install --yes --no-install-recommends make; }
 RUN rm -rf /var/lib/apt/lists/* && useradd --create-home dev
 RUN ! command -v curl git kubectl pip3 prometheus promtool python3
