@@ -15,8 +15,10 @@ lint-files: tools ## scripts, manifests and workflows; fetches their linters by 
 check-renamed: tools ## a copy of the last commit under another name passes its checks
 	scripts/check-renamed.sh
 check-by-version: ## a service that has the engine by version takes a newer one
+	cargo fetch --locked --quiet
 	cargo test --locked --package xtask --test by_version -- --ignored
 check-removed: tools ## what is left when all that can be removed is removed
+	cargo fetch --locked --quiet
 	$(WITH_TOOLS) cargo test --locked --package xtask --test remove -- --ignored
 kind: ## a cluster by kind, and `make e2e` on it; k8s/kind.sh says what it needs
 	DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" k8s/kind.sh
