@@ -59,8 +59,7 @@ fn nothing_is_left_of_the_old_name_and_cargo_and_kubectl_take_the_new_one() {
         assert!(said.contains(&format!("Nothing is left of `{old}`")), "{said}");
     }
 
-    let tree =
-        cargo(&root, &["tree", "--workspace", "--locked", "--depth", "0", "--prefix", "none"]);
+    let tree = cargo(&root, &["tree", "--workspace", "--locked", "--depth", "0", "--prefix", "none"]);
     assert!(tree.lines().any(|line| line.starts_with(&format!("{new} v"))), "{tree}");
     for overlay in fs::read_dir(root.join("k8s/overlays")).unwrap().map(|entry| entry.unwrap().path()) {
         let rendered = kustomize(&overlay);
