@@ -62,8 +62,8 @@ crate::variables! {
         max_connections: NonZeroUsize = count(4096), COUNT;
         /// Requests worked on at once; more are shed with 503 and Retry-After.
         max_in_flight: NonZeroUsize = count(1024), COUNT;
-        /// How long a request may wait for a thread where many do; then it is shed with 503 and Retry-After.
-        max_wait: HumanDuration = HumanDuration::millis(50), DURATION, within(SHORTEST, DAY);
+        /// How long a request may wait for a thread while others always do; then it is shed with 503 and Retry-After.
+        max_wait: HumanDuration = HumanDuration::millis(100), DURATION, within(SHORTEST, DAY);
         /// Limit for a new connection to send its first bytes.
         first_byte_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// Limit from the first byte of a request to the end of its head, then 408.

@@ -135,7 +135,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let arrived = waiting::ready_since();
         let traced = Traced::begin(&request);
-        let guard = InFlightGuard::new(&self.route, Measured::begin(&request, &self.route.series));
+        let guard = InFlightGuard::new(&self.route, Measured::begin(&request, &self.route.series, arrived));
         let Limits { body, timeout } = *self.route.limits(&request);
         let mut unread = None;
         // Most requests have no body.
@@ -207,7 +207,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
         let took = now - *this.arrived;
         let Route { shared, series, .. } = &*this.guard.route;
         series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
-        this.traced.end(&mut response, series.route(&this.guard.measured), took, &shared.access);
+        this.traced.end(&mut response, series.route(), took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }
@@ -277,9 +277,9 @@ impl InFlightGuard {
     }
 
     fn ended(&self, was_answered: bool, took: Duration, now: Instant) {
-        let Route { shared, pace, .. } = &*self.route;
+        let Route { shared, series, pace, .. } = &*self.route;
         if let Some(limit) = pace.end(was_answered, took, now, shared.admission.allowance()) {
-            shared.metrics.limited(&self.measured, limit);
+            shared.metrics.limited(series.route(), limit);
         }
     }
 }
@@ -287,7 +287,8 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let Some(since) = self.counts_since {
-            self.ended(false, since.elapsed(), Instant::now());
+            let now = Instant::now();
+            self.ended(false, now - since, now);
         }
         let Route { shared, series, .. } = &*self.route;
         let Shared { in_flight, metrics, .. } = &**shared;

@@ -24,20 +24,28 @@ const FEW: u32 = 8;
 /// How long a crowd may last before it is more than a burst.
 const BURST: Duration = Duration::from_millis(200);
 
-/// Admission by the wait for a thread, the same for all routes.
+/// A crowd that lasts longer will not go by itself.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Admission by the wait for a thread, the same for all routes. Times are in microseconds from the start.
 #[derive(Debug)]
 pub(super) struct Admission {
     max_wait: Duration,
     few: u32,
     started: Instant,
-    /// When the waits so far are made up for, had a few waited all the time; in microseconds from the start.
+    /// When the last of those that waited had its turn.
+    last: AtomicU64,
+    /// Since when there was always one that waited.
+    since: AtomicU64,
+    /// When the waits since then are made up for, had a few waited all the time.
     made_up: AtomicU64,
 }
 
 impl Admission {
     pub(super) fn new(max_wait: Duration, threads: usize) -> Self {
         let few = FEW.saturating_mul(threads.try_into().unwrap_or(u32::MAX));
-        Self { max_wait, few, started: Instant::now(), made_up: AtomicU64::new(0) }
+        let [last, since, made_up] = Default::default();
+        Self { max_wait, few, started: Instant::now(), last, since, made_up }
     }
 
     /// Whether a request is still worked on that has waited so long.
@@ -46,16 +54,26 @@ impl Admission {
             return true;
         }
         metrics.waited(waited);
-        // As a bucket that each wait fills, and a few that wait would keep level.
-        let now = (now - self.started).as_micros() as u64;
-        let level = self.made_up.load(Relaxed).saturating_sub(now) + (waited / self.few).as_micros() as u64;
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        let (came, now) = (micros(now - waited - self.started), micros(now - self.started));
+        // As a bucket that each wait fills and a few that wait would keep level.
+        let mut level = self.made_up.load(Relaxed).saturating_sub(now);
+        // After a moment in which the whole machine stood still nobody waits any more, however many have.
+        if came > self.last.swap(now, Relaxed) + micros(PROMPT) || level == 0 {
+            self.since.store(now, Relaxed);
+            level = 0;
+        }
+        level = (level + micros(waited / self.few)).min(2 * micros(BURST));
         self.made_up.store(now + level, Relaxed);
-        level < BURST.as_micros() as u64 || waited < self.max_wait
+        let lasts = now.saturating_sub(self.since.load(Relaxed));
+        // The longer it lasts, the shorter is a wait that is too long, as what waits here holds up more than itself.
+        let too_long = micros(self.max_wait) * micros(LONG) / lasts.clamp(micros(LONG), 4 * micros(LONG));
+        micros(waited) < too_long || level.min(lasts) < micros(BURST)
     }
 
-    /// What a handler may wait for what it needs: half of it, as it is only the average that is known.
+    /// What a handler may wait for what it needs: on average, as little as for a thread in the end.
     pub(super) fn allowance(&self) -> Duration {
-        self.max_wait / 2
+        self.max_wait / 4
     }
 }
 
@@ -74,9 +92,9 @@ pub(super) struct Pace {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     refused: AtomicUsize,
-    answered: AtomicUsize,
     /// Those answered, and those whose caller left before.
     ended: AtomicUsize,
+    abandoned: AtomicUsize,
     /// By those that ended, in microseconds.
     spent: AtomicU64,
     judged: Mutex<Judged>,
@@ -122,8 +140,8 @@ impl Default for Pace {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             refused: AtomicUsize::new(0),
-            answered: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
             spent: AtomicU64::new(0),
             judged: Mutex::new(judged),
         }
@@ -155,8 +173,8 @@ impl Pace {
         allowance: Duration,
     ) -> Option<usize> {
         self.in_flight.fetch_sub(1, Relaxed);
-        if was_answered {
-            self.answered.fetch_add(1, Relaxed);
+        if !was_answered {
+            self.abandoned.fetch_add(1, Relaxed);
         }
         self.spent.fetch_add(took.as_micros() as u64, Relaxed);
         if self.ended.fetch_add(1, Relaxed) + 1 < WINDOW.1 {
@@ -174,8 +192,9 @@ impl Pace {
     /// The limit from now on.
     fn judge(&self, judged: &mut Judged, now: Instant, allowance: f64) -> usize {
         let window = now - std::mem::replace(&mut judged.at, now);
-        let took = self.spent.swap(0, Relaxed) as f64 / 1e6 / self.ended.swap(0, Relaxed) as f64;
-        let per_second = self.answered.swap(0, Relaxed) as f64 / window.as_secs_f64();
+        let (ended, abandoned) = (self.ended.swap(0, Relaxed), self.abandoned.swap(0, Relaxed));
+        let took = self.spent.swap(0, Relaxed) as f64 / 1e6 / ended as f64;
+        let per_second = ended.saturating_sub(abandoned) as f64 / window.as_secs_f64();
         let refused = self.refused.swap(0, Relaxed);
         let in_flight = self.in_flight.load(Relaxed);
         let limit = self.limit.load(Relaxed);

@@ -155,8 +155,7 @@ impl RequestMetrics {
     }
 
     /// Of a route no more are admitted at once; `usize::MAX` is any number.
-    pub(crate) fn limited(&self, request: &Measured, limit: usize) {
-        let route = request.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    pub(crate) fn limited(&self, route: &str, limit: usize) {
         match i64::try_from(limit) {
             Ok(limit) => self.limits.with_label_values(&[route]).set(limit),
             // It may not be there.
@@ -175,7 +174,6 @@ impl RequestMetrics {
 pub(crate) struct Measured {
     method: MethodLabel,
     version: Version,
-    route: Option<MatchedPath>,
     /// The place of the second that it began in.
     second: usize,
 }
@@ -185,15 +183,14 @@ pub(crate) struct Measured {
 pub(crate) struct MethodLabel(usize);
 
 impl Measured {
-    pub(crate) fn begin(request: &Request, series: &Series) -> Self {
+    pub(crate) fn begin(request: &Request, series: &Series, arrived: Instant) -> Self {
         let method = METHODS.iter().position(|known| *known == request.method().as_str());
         let method = MethodLabel(method.unwrap_or(METHODS.len() - 1));
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        series.name.get_or_init(|| match &route {
+        series.name.get_or_init(|| match request.extensions().get::<MatchedPath>() {
             Some(route) => route.as_str().to_owned(),
             None => nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()),
         });
-        Self { method, version: request.version(), route, second: series.begin() }
+        Self { method, version: request.version(), second: series.begin(arrived) }
     }
 
     pub(crate) fn method(&self) -> MethodLabel {
@@ -238,7 +235,6 @@ pub(crate) struct Series {
 
 #[derive(Debug)]
 struct Slot {
-    route: String,
     method: MethodLabel,
     version: Version,
     status: StatusCode,
@@ -251,8 +247,8 @@ impl Series {
         Self { slots, name: OnceLock::new(), begun, since: Instant::now() }
     }
 
-    fn begin(&self) -> usize {
-        let second = self.since.elapsed().as_secs() as usize % self.begun.len();
+    fn begin(&self, arrived: Instant) -> usize {
+        let second = arrived.saturating_duration_since(self.since).as_secs() as usize % self.begun.len();
         self.begun[second].fetch_add(1, Relaxed);
         second
     }
@@ -270,12 +266,9 @@ impl Series {
         ((0..=oldest).map(of_age).sum(), oldest as i64)
     }
 
-    /// The route of a request, as metrics and logs write it.
-    pub(crate) fn route<'a>(&'a self, request: &'a Measured) -> &'a str {
-        match &request.route {
-            Some(route) => route.as_str(),
-            None => self.name.get().map_or(UNMATCHED, String::as_str),
-        }
+    /// The route, as metrics and logs write it.
+    pub(crate) fn route(&self) -> &str {
+        self.name.get().map_or(UNMATCHED, String::as_str)
     }
 
     pub(crate) fn observe(
@@ -286,21 +279,14 @@ impl Series {
         took: Duration,
     ) {
         let &Measured { method, version, .. } = request;
-        let route = self.route(request);
         let histogram = || {
-            let (method, version) = (METHODS[method.0], version_label(version));
+            let (method, route, version) = (METHODS[method.0], self.route(), version_label(version));
             metrics.durations.with_label_values(&[method, route, status.as_str(), version, SCHEME])
         };
         let seconds = took.as_secs_f64();
         for slot in &self.slots {
-            let slot = slot.get_or_init(|| Slot {
-                route: route.to_owned(),
-                method,
-                version,
-                status,
-                histogram: histogram(),
-            });
-            if (slot.method, slot.version, slot.status) == (method, version, status) && slot.route == route {
+            let slot = slot.get_or_init(|| Slot { method, version, status, histogram: histogram() });
+            if (slot.method, slot.version, slot.status) == (method, version, status) {
                 return slot.histogram.observe(seconds);
             }
         }

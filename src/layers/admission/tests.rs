@@ -1,11 +1,17 @@
-//! The pace of a route, on a clock of its own: a handler asks a dependency that answers so many at once.
+//! Admission on a clock of its own: of requests that wait for one thread, and at the pace of a dependency that answers so
+//! many at once.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
+
+use crate::metrics::Metrics;
 
 use super::*;
 
 /// The default of `APP_MAX_IN_FLIGHT`.
 const MAX_IN_FLIGHT: usize = 1024;
+
+/// The default of `APP_MAX_WAIT`.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 const ALLOWANCE: Duration = Duration::from_millis(25);
 
@@ -69,6 +75,60 @@ impl Route {
             outcome.answered += 1;
             outcome.longest = outcome.longest.max(end - began);
         }
+    }
+}
+
+/// One thread that works on requests in their order.
+struct Thread {
+    admission: Admission,
+    metrics: RequestMetrics,
+    now: Instant,
+    free: Instant,
+}
+
+impl Thread {
+    fn new() -> Self {
+        let now = Instant::now();
+        let metrics = RequestMetrics::new(&Metrics::default());
+        Self { admission: Admission::new(MAX_WAIT, 1), metrics, now, free: now }
+    }
+
+    /// Asks so often, evenly, for so long, for work that takes as long; tells how many were refused.
+    fn load(&mut self, per_second: u32, seconds: f64, takes: Duration) -> u32 {
+        let mut refused = 0;
+        for _ in 0..(f64::from(per_second) * seconds) as u32 {
+            self.now += Duration::from_secs(1) / per_second;
+            let begins = self.free.max(self.now);
+            match self.admission.admits(begins - self.now, begins, &self.metrics) {
+                true => self.free = begins + takes,
+                false => refused += 1,
+            }
+        }
+        refused
+    }
+
+    /// Nothing runs for so long, whoever comes.
+    fn freeze(&mut self, length: Duration) {
+        self.free = self.free.max(self.now) + length;
+    }
+}
+
+#[test]
+fn what_waits_too_long_for_a_thread_is_refused() {
+    let mut thread = Thread::new();
+    let burns = Duration::from_millis(5);
+    assert_eq!(thread.load(160, 5.0, burns), 0);
+    let refused = thread.load(600, 5.0, burns);
+    assert!((1900..2050).contains(&refused), "{refused} of 3000, 1000 of which can be answered");
+    assert!(thread.free - thread.now < Duration::from_millis(50));
+}
+
+#[test]
+fn a_machine_that_stands_still_again_and_again_is_no_reason_to_refuse() {
+    let mut thread = Thread::new();
+    for _ in 0..20 {
+        thread.freeze(Duration::from_millis(300));
+        assert_eq!(thread.load(1000, 0.5, Duration::from_micros(50)), 0);
     }
 }
 
