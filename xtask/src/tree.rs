@@ -43,6 +43,7 @@ const NAMELESS: &[&str] = &[
     "examples/",
     "otlp/",
     "rollout/",
+    "telemetry/",
     "xtask/",
     "k8s/check/",
     "image/load.py",
