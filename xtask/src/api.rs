@@ -7,7 +7,7 @@ use crate::tree;
 const FILE: &str = "api.txt";
 
 /// The engine and the crates that it re-exports from.
-const CRATES: [&str; 2] = ["landfall", "landfall-telemetry"];
+const CRATES: [&str; 3] = ["landfall", "landfall-telemetry", "landfall-variables"];
 
 /// Compares the list with the code, or writes it anew.
 pub(crate) fn api(root: &Path, accept: bool) -> Result<String, String> {

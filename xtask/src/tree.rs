@@ -44,6 +44,7 @@ const NAMELESS: &[&str] = &[
     "otlp/",
     "rollout/",
     "telemetry/",
+    "variables/",
     "xtask/",
     "k8s/check/",
     "image/load.py",
