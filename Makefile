@@ -29,7 +29,7 @@ admin-page: ## the admin port's page in headless Chromium, from start to end
 	tests/admin_page.py target/debug/testbed
 MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
 mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
-	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine
+	$(WITH_TOOLS) $(MUTANTS) $(ENGINE) -- $(ENGINE) --lib --test engine
 	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:
 	@scripts/tools.sh
