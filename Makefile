@@ -39,11 +39,6 @@ lint: ## format, clippy, docs, dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
 check: lint test ## all that has to hold before a commit
-examples: ## compile and test the recipes; fetches PostgreSQL where there is none
-	cd examples && cargo fmt --all --check
-	cd examples && cargo clippy --workspace --all-targets --locked --target-dir ../target/examples -- -D warnings
-	cd examples && PATH="$$(../scripts/postgresql.sh):$$PATH" && \
-	  cargo test --workspace --locked --target-dir ../target/examples
 docs: tools ## every command of the docs that can be run here, and its output
 	$(WITH_TOOLS) cargo test --locked --package xtask --test docs_run -- --ignored --nocapture
 rename: ## give the service its name, everywhere: NAME=orders
@@ -94,6 +89,7 @@ check-placeholders: ## names in k8s that are still to be changed
 
 include scripts/ci.mk
 -include rollout/rollout.mk
+-include examples/examples.mk
 .PHONY: rules
 rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
 	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \
