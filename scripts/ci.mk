@@ -21,7 +21,7 @@ check-removed: tools ## what is left when all that can be removed is removed
 	cargo fetch --locked --quiet
 	$(WITH_TOOLS) cargo test --locked --package xtask --test remove -- --ignored
 kind: ## a cluster by kind, and `make e2e` on it; k8s/kind.sh says what it needs
-	DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" k8s/kind.sh
+	DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" INGRESS_ARGS="$(INGRESS_ARGS)" k8s/kind.sh
 
 image-push: ## build the image for this architecture, with a bill of materials and provenance, and push it: IMAGE=
 	$(DOCKER) buildx inspect release > /dev/null 2>&1 || $(DOCKER) buildx create --name release --driver docker-container
