@@ -33,6 +33,8 @@ lint: ## format, clippy, docs, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
+	[ ! -d rollout ] || cargo deny --manifest-path rollout/libraries/rust/Cargo.toml --workspace --config deny.toml \
+	  check bans licenses sources
 check: lint test ## all that has to hold before a commit
 examples: ## compile and test the recipes; fetches PostgreSQL where there is none
 	cd examples && cargo fmt --all --check
