@@ -24,7 +24,7 @@ pub(super) struct Settings {
     pub(super) directory: PathBuf,
 }
 
-/// How long one of them may take: that of a probe.
+/// How long a check may take: as long as a probe.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Requests by which a proxy finds out which pods take requests; one that fails is enough.
