@@ -38,6 +38,8 @@ lint: ## format, clippy, docs, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
+	[ ! -d rollout ] || cargo deny --manifest-path rollout/libraries/rust/Cargo.toml --workspace --config deny.toml \
+	  check bans licenses sources
 check: lint test ## all that has to hold before a commit
 docs: tools ## every command of the docs that can be run here, and its output
 	$(WITH_TOOLS) cargo test --locked --package xtask --test docs_run -- --ignored --nocapture

@@ -22,7 +22,7 @@ proxies: ## the proxies of rollout local --through
 rollout-real: libraries proxies ## nothing is lost by real client libraries, nor through real proxies
 	cargo test --package rollout --locked --test real -- --ignored --test-threads 1
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
-	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
+	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" INGRESS_ARGS="$(INGRESS_ARGS)" rollout/e2e.sh
 release-binaries: ## `rollout` for this architecture, in target/dist
 	RUSTFLAGS="-C target-feature=+crt-static" \
 	  cargo build --release --locked --package rollout --target $(HOST)
