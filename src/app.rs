@@ -271,6 +271,7 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         head: DEADLINE,
         idle: Duration::from_secs(75),
         stall: DEADLINE,
+        max_age: None,
         for_probes: true,
     };
     let unseen = Metrics::new();
