@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::{CloseReason, LINGER, Shared, read_ahead::ReadAhead};
-use crate::waiting;
+use crate::{lifecycle::Phase, waiting};
 
 /// How long after its request a client closes its side if it only says that it sends no more; who does it later, while
 /// nothing has come yet, has given up.
@@ -318,6 +318,12 @@ impl Activity {
             Awaiting::Request => {
                 let limit = match self.leaving() {
                     Leaving::No | Leaving::Quiet => limits.idle,
+                    // The client may hear of it late, and nothing is in a hurry.
+                    Leaving::GoawaySent
+                        if self.is_aged() && self.shared.lifecycle.phase() < Phase::Draining =>
+                    {
+                        limits.idle
+                    }
                     Leaving::Draining => QUIET.max(longest_pause * 2).min(limits.idle),
                     _ => LINGER,
                 };
