@@ -21,6 +21,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod model;
+mod outliving;
 mod overload;
 mod pipelining;
 mod requests;
