@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::support::{
-    http1::request,
+    eventually,
+    http1::{Http1, request},
     http2::{ALL_STREAMS, Http2},
     lifecycle::{assert_last, held},
     process::{Process, testbed},
@@ -20,6 +21,15 @@ fn with_age(age: &str) -> Process {
 fn grow() {
     // The test is about a time that passes.
     thread::sleep(Duration::from_millis(20));
+}
+
+/// A connection that has been accepted, and has reached its age.
+fn aged_silent(process: &Process) -> Http1 {
+    let client = process.connect();
+    let open = "server_connections_open{network_protocol_name=\"undecided\"}";
+    eventually("it is accepted", || process.metric(open) == 1);
+    grow();
+    client
 }
 
 /// A connection that has been answered, and has reached its age.
@@ -81,7 +91,7 @@ fn no_connection_ages_unless_it_is_asked_for() {
 #[test]
 fn an_idle_connection_is_answered_once_more() {
     let process = with_age("10ms");
-    let mut client = process.connect();
+    let mut client = aged_silent(&process);
     assert!(client.is_silent_for(Duration::from_millis(500)), "nothing ends it before its next response");
     assert_last(&client.get("/"), 200);
     client.ended();
@@ -105,8 +115,7 @@ fn what_is_in_flight_is_not_cut() {
 #[test]
 fn an_upgraded_connection_stays() {
     let process = with_age("10ms");
-    let mut client = process.connect();
-    grow();
+    let mut client = aged_silent(&process);
     client.send("GET /echo HTTP/1.1\r\nhost: landfall.test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     assert_eq!(client.head().status, 101);
     grow();
@@ -117,8 +126,7 @@ fn an_upgraded_connection_stays() {
 #[test]
 fn requests_sent_together_are_all_answered() {
     let process = with_age("10ms");
-    let mut client = process.connect();
-    grow();
+    let mut client = aged_silent(&process);
     client.send(&request("GET", "/").repeat(3));
     for left in (0..3).rev() {
         assert_eq!(client.response().says_close(), left == 0, "{left} are left");
