@@ -18,8 +18,10 @@ test: tools ## every test, on real processes
 traces: ## test the spans that go to a collector; apart, because it compiles for long
 	cargo clippy --package $(NAME) --features otlp --all-targets --locked -- -D warnings
 	cargo test --package landfall-otlp --package $(NAME) --features otlp --locked
+# The engine, and what it has in crates of its own.
+ENGINE = --package landfall --package landfall-telemetry --package landfall-variables
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
-	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
+	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked $(ENGINE) --lib --test engine ::any_ -- --nocapture
 loom: ## what threads share, in every order in which they can run; docs/testing.md
 	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 admin-page: ## the admin port's page in headless Chromium, from start to end
@@ -27,7 +29,7 @@ admin-page: ## the admin port's page in headless Chromium, from start to end
 	tests/admin_page.py target/debug/testbed
 MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
 mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
-	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine
+	$(WITH_TOOLS) $(MUTANTS) $(ENGINE) -- $(ENGINE) --lib --test engine
 	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:
 	@scripts/tools.sh

@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use landfall_telemetry::Logs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{runtime, sync::oneshot};
 use tracing::{error, info, warn};
@@ -28,7 +29,7 @@ use crate::{
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
     status::Status,
-    telemetry::{self, Logs, TracingLayer},
+    telemetry::{self, TracingLayer},
     waiting::Timed,
 };
 
@@ -77,7 +78,7 @@ impl<V: Variables> Program<V> {
         };
         let Config { log, log_format, flush_timeout, .. } = &loaded.config;
         let log_limit = shutdown::log_flush_limit(flush_timeout.0);
-        let logs = match telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
+        let logs = match landfall_telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
             Ok(logs) => logs,
             Err(error) => return no_log(&error),
         };
@@ -94,7 +95,7 @@ impl<V: Variables> Program<V> {
                 ExitCode::FAILURE
             }
         };
-        logs.writer.flush(log_limit);
+        logs.flush(log_limit);
         code
     }
 }
@@ -119,12 +120,12 @@ async fn unless_signalled<T: Send + 'static>(
 /// Logs as the defaults say, where no configuration has been read, and ends with this exit code.
 fn end_with(code: ExitCode, log_lines: impl FnOnce()) -> ExitCode {
     let Config { log, log_format, flush_timeout, .. } = Config::default();
-    let logs = match telemetry::init(&log, log_format, Vec::new()) {
+    let logs = match landfall_telemetry::init(&log, log_format, Vec::new()) {
         Ok(logs) => logs,
         Err(error) => return no_log(&error),
     };
     log_lines();
-    logs.writer.flush(shutdown::log_flush_limit(flush_timeout.0));
+    logs.flush(shutdown::log_flush_limit(flush_timeout.0));
     code
 }
 
@@ -165,7 +166,7 @@ where
     let (config, lifecycle) = (app.config.clone(), status.lifecycle.clone());
     let (health, metrics) = (status.health.clone(), status.metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
-    logs.writer.export(&metrics);
+    telemetry::export(logs.dropped(), &metrics);
     shutdown::export(&lifecycle, &config, &metrics);
 
     let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
@@ -219,7 +220,7 @@ where
 
     let cleanup = async {
         let cleaned_up = runtime.handle().spawn(service.cleanup).await.is_ok();
-        logs.filter.tell_left_out(true);
+        logs.tell_left_out();
         cleaned_up
     };
     Ok(shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await)

@@ -141,6 +141,8 @@ pub(crate) fn cargo_in(name: &str, root: &Path, arguments: &[&str]) -> String {
         .args(arguments)
         .current_dir(root)
         .env("CARGO_TARGET_DIR", target(name))
+        // Otherwise cargo takes a copy's crates for ours, and does not see any more when ours are edited.
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
