@@ -1,5 +1,5 @@
 # Load-testing a rolling update: docs/rollout.md.
-.PHONY: rollout rollout-compare proof libraries proxies rollout-real e2e release-binaries
+.PHONY: rollout rollout-compare rollout-scale-up proof libraries proxies rollout-real e2e release-binaries
 
 ROLLOUT = cargo build --quiet --release --package $(NAME) --package rollout && target/release/rollout
 BINARY = --binary target/release/$(NAME)
@@ -8,6 +8,10 @@ rollout: ## replace real processes under load, with production's timings
 	$(ROLLOUT) local $(BINARY) --overlay k8s/overlays/production $(ROLLOUT_ARGS)
 rollout-compare: ## the same beside what people usually write
 	$(ROLLOUT) local $(BINARY) --compare $(ROLLOUT_ARGS)
+SCALE_UP = local $(BINARY) --replicas 2 --scale-up 4 --clients busy=60@100ms-300ms,h2=12@100ms-300ms --pause 10s
+rollout-scale-up: ## which pods get the requests after a scale-up, without connections that age and with; docs/connections.md
+	$(ROLLOUT) $(SCALE_UP) $(ROLLOUT_ARGS)
+	$(ROLLOUT) $(SCALE_UP) --env APP_CONNECTION_MAX_AGE=10s $(ROLLOUT_ARGS)
 # Interrupted, it writes what it has, and fails.
 proof: tools ## 50 replacements and a million requests under chaos, into docs/proof.html; twenty minutes
 	$(ROLLOUT) local $(BINARY) --compare --modes none,flag --rollouts 5 --scale 0.1 $(ROLLOUT_ARGS) \

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, ConfigErrors, LoadedConfig, Variables},
     health::{self, Health},
     layers,
-    lifecycle::{Lifecycle, Phase},
+    lifecycle::{Drain, Lifecycle, Phase},
     metrics::{Metrics, process},
     server::{self, Limits, Server},
     service::{App, Service, StartError},
@@ -205,6 +205,7 @@ where
         &config,
         &health,
         &metrics,
+        lifecycle.drain(),
         runtime.handle().metrics().num_workers(),
     )
     .await?;
@@ -239,6 +240,7 @@ pub(crate) fn prepare<V: Variables>(build: Build, loaded: LoadedConfig<V>) -> (A
 }
 
 /// The service's routes in their layers, beside the probes of the service's port.
+#[expect(clippy::too_many_arguments, reason = "of things that have nothing else in common")]
 pub(crate) async fn router(
     routes: Router,
     limits: &[(&'static str, layers::RouteLimits)],
@@ -246,12 +248,13 @@ pub(crate) async fn router(
     config: &Config,
     health: &Health,
     metrics: &Metrics,
+    drain: Drain,
     threads: usize,
 ) -> Result<Router, StartError> {
     if let Some(route) = layers::unknown_route(&routes, limits).await {
         return Err(format!("limits are given for {route}, and there is no such route").into());
     }
-    let wrapped = outer(layers::wrap(routes, config, limits, metrics, threads));
+    let wrapped = outer(layers::wrap(routes, config, limits, metrics, drain, threads));
     // In this order, because a merge keeps the fallback of the one that is merged in: 404s are wrapped too.
     let router = health::public_router(health).merge(wrapped);
     // Now, or axum wraps the handlers that have no state anew for each request.
@@ -272,6 +275,7 @@ fn admin_server(listener: TcpListener, router: Router) -> Server {
         head: DEADLINE,
         idle: Duration::from_secs(75),
         stall: DEADLINE,
+        max_age: None,
         for_probes: true,
     };
     let unseen = Metrics::new();

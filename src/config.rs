@@ -60,6 +60,8 @@ crate::variables! {
         idle_timeout: HumanDuration = HumanDuration::secs(75), DURATION, within(SHORTEST, DAY);
         /// How long a peer may neither send the body it began nor read its response.
         stall_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
+        /// Age at which a connection goes with its next response, for each drawn from 0.8 to 1 times this; without it, none goes.
+        connection_max_age: Option<HumanDuration> = None, DURATION, within(SHORTEST, DAY);
         /// How long nothing may run on the main runtime before `/livez` fails.
         heartbeat_limit: HumanDuration = HumanDuration::secs(5), DURATION, within(HumanDuration::millis(500), HumanDuration::hours(1));
         /// Name of the pod, from the downward API.

@@ -7,6 +7,7 @@
 
 mod admission;
 mod limits;
+mod outliving;
 
 use std::{
     convert::Infallible,
@@ -28,7 +29,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, future::CatchUnwind};
+use futures_util::{
+    FutureExt,
+    future::{CatchUnwind, Either},
+};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
@@ -38,10 +42,12 @@ pub(crate) use self::limits::unknown_route;
 use self::{
     admission::{Admission, Pace},
     limits::{Limits, LimitsByRoute, limit_body},
+    outliving::{Handler, Outliving},
 };
 use crate::{
     config::Config,
     error::{Problem, or_problem},
+    lifecycle::Drain,
     metrics::{
         Metrics,
         requests::{Measured, RequestMetrics, Series, Shed},
@@ -56,6 +62,7 @@ pub(crate) fn wrap(
     config: &Config,
     limits: &[(&'static str, RouteLimits)],
     metrics: &Metrics,
+    drain: Drain,
     threads: usize,
 ) -> Router {
     routes.layer(EngineLayer(Arc::new(Shared {
@@ -66,6 +73,7 @@ pub(crate) fn wrap(
         in_flight: AtomicUsize::new(0),
         stall_timeout: config.stall_timeout.0,
         limits: LimitsByRoute::new(config, limits),
+        drain,
     })))
 }
 
@@ -78,6 +86,7 @@ struct Shared {
     in_flight: AtomicUsize,
     stall_timeout: Duration,
     limits: LimitsByRoute,
+    drain: Drain,
 }
 
 #[derive(Debug, Clone)]
@@ -123,10 +132,11 @@ struct EngineService<S> {
 impl<S> Service<Request> for EngineService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Handler,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = ResponseFuture<S::Future>;
+    type Future = Either<ResponseFuture<S::Future>, Outliving<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -136,7 +146,7 @@ where
         let arrived = waiting::ready_since();
         let traced = Traced::begin(&request);
         let guard = InFlightGuard::new(&self.route, Measured::begin(&request, &self.route.series, arrived));
-        let Limits { body, timeout } = *self.route.limits(&request);
+        let Limits { body, timeout, outlives_caller } = *self.route.limits(&request);
         let mut unread = None;
         // Most requests have no body.
         if !request.body().is_end_stream() {
@@ -144,8 +154,9 @@ where
             (request, unread) = (limited, Some(read));
         }
         let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let handler = Some(handler);
-        ResponseFuture { handler, timeout, timer: None, arrived, is_judged: false, unread, traced, guard }
+        let (handler, timer, is_judged) = (Some(handler), None, false);
+        let request = ResponseFuture { handler, timeout, timer, arrived, is_judged, unread, traced, guard };
+        if outlives_caller { Either::Right(Outliving::new(request)) } else { Either::Left(request) }
     }
 }
 

@@ -243,6 +243,11 @@ impl Drain {
         });
     }
 
+    /// Makes the drain wait as for a task, until the token is dropped.
+    pub(crate) fn token(&self) -> TaskTrackerToken {
+        self.0.0.tasks.token()
+    }
+
     /// Runs a worker that the process waits for after the drain, such as one that ships what the last requests
     /// made; it should end soon after [`Drain::stopped`], and has half of the flush timeout for it.
     pub fn spawn_worker(&self, worker: impl Future<Output = ()> + Send + 'static) {

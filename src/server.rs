@@ -60,6 +60,8 @@ pub(crate) struct Limits {
     pub idle: Duration,
     /// For taking up any of what is written to it.
     pub stall: Duration,
+    /// From which age a connection is to go, at most.
+    pub max_age: Option<Duration>,
     /// Whether this is the port of probes: HTTP/1 alone, and at the cap whoever hangs makes room.
     pub for_probes: bool,
 }
@@ -72,6 +74,7 @@ impl From<&Config> for Limits {
             head: config.head_timeout.0,
             idle: config.idle_timeout.0,
             stall: config.stall_timeout.0,
+            max_age: config.connection_max_age.map(|age| age.0),
             for_probes: false,
         }
     }

@@ -45,9 +45,9 @@ where
     let (app, status) = app::prepare(build, LoadedConfig::from_vars(vars)?);
     let (config, health, metrics) = (app.config.clone(), app.health.clone(), app.metrics.clone());
     let (lifecycle, log) = (status.lifecycle.clone(), LogHandle::new(config.log.clone()));
-    let service = start(app).await?;
-    let router =
-        app::router(service.router, &service.limits, service.outer, &config, &health, &metrics, 1).await?;
+    let Service { router, limits, outer, .. } = start(app).await?;
+    let drain = lifecycle.drain();
+    let router = app::router(router, &limits, outer, &config, &health, &metrics, drain, 1).await?;
     lifecycle.enter(Phase::Serving);
     let admin = admin::router(status, &log);
     Ok(Started { router, admin, health, lifecycle })

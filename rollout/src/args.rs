@@ -79,6 +79,10 @@ pub(crate) struct Local {
     /// Load before, between and after the rollouts (scaled)
     #[arg(long, default_value = "3s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) pause: Duration,
+    /// Instead: start more pods until there are so many, and say which share of the requests each pod gets then
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=50),
+          conflicts_with_all = ["rollouts", "requests", "chaos", "compare"])]
+    pub(crate) scale_up: Option<u32>,
     /// Also evict pods, scale down and up, kill clients' connections and stop processes, at random
     #[arg(long, conflicts_with_all = ["library", "through"])]
     pub(crate) chaos: bool,

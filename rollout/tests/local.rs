@@ -84,6 +84,27 @@ fn chaos_loses_nothing_and_ends_with_every_pod_in_place() {
 }
 
 #[test]
+fn kept_connections_stay_where_they_are_after_a_scale_up_unless_they_age() {
+    let file = scratch("shares.json");
+    let share_of_the_new_pod = |age: &[&str]| -> Vec<f64> {
+        let run = local(&["--replicas", "1", "--scale-up", "2", "--scale", "0.2", "--pause", "10s"])
+            .args(["--clients", "busy=30@50ms-150ms,h2=6@50ms-150ms"])
+            .args(age)
+            .args(["--json".as_ref(), file.as_os_str()])
+            .output()
+            .unwrap();
+        assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+        assert!(out(&run).contains("after the scale-up:  pod-1 "), "{}", out(&run));
+        let parts = json(&file)["shares"].as_array().unwrap().clone();
+        parts.iter().map(|part| part["pods"][1]["share"].as_f64().unwrap()).collect()
+    };
+    assert_eq!(share_of_the_new_pod(&[]), [0.0; 3]);
+    let with_age = share_of_the_new_pod(&["--env", "APP_CONNECTION_MAX_AGE=1s"]);
+    // Each goes to either pod.
+    assert!((0.2..0.8).contains(&with_age[2]), "{with_age:?}");
+}
+
+#[test]
 fn a_rate_is_kept() {
     let file = scratch("rate.json");
     let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "30s", "--clients", "busy=5@200/s"])

@@ -95,7 +95,7 @@ fn every_duration_has_bounds_and_they_are_told() {
         let told = format!(", {shortest} to {longest}");
         assert!(variable.expected().ends_with(&told), "{}", variable.expected());
     }
-    assert_eq!(Config::LIST.iter().filter(|variable| variable.bounds.is_some()).count(), 12);
+    assert_eq!(Config::LIST.iter().filter(|variable| variable.bounds.is_some()).count(), 13);
 }
 
 #[test]

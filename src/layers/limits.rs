@@ -31,6 +31,7 @@ use crate::config::Config;
 pub struct RouteLimits {
     body: Option<usize>,
     timeout: Option<Option<Duration>>,
+    outlives_caller: bool,
 }
 
 impl RouteLimits {
@@ -54,6 +55,12 @@ impl RouteLimits {
     pub fn no_timeout(self) -> Self {
         Self { timeout: Some(None), ..self }
     }
+
+    /// Lets a handler finish though its caller leaves before the response begins; other handlers are dropped then. Its
+    /// timeout still ends it, it stays in flight until then, and the drain waits for it.
+    pub fn outlives_caller(self) -> Self {
+        Self { outlives_caller: true, ..self }
+    }
 }
 
 /// The limits in force on a route.
@@ -61,6 +68,7 @@ impl RouteLimits {
 pub(super) struct Limits {
     pub(super) body: usize,
     pub(super) timeout: Option<Duration>,
+    pub(super) outlives_caller: bool,
 }
 
 /// The limits of all routes.
@@ -72,7 +80,8 @@ pub(super) struct LimitsByRoute {
 
 impl LimitsByRoute {
     pub(super) fn new(config: &Config, routes: &[(&'static str, RouteLimits)]) -> Self {
-        let default = Limits { body: config.body_limit, timeout: Some(config.request_timeout.0) };
+        let (body, timeout) = (config.body_limit, Some(config.request_timeout.0));
+        let default = Limits { body, timeout, outlives_caller: false };
         Self { default, routes: routes.iter().copied().collect() }
     }
 
@@ -81,6 +90,7 @@ impl LimitsByRoute {
         Limits {
             body: limits.body.unwrap_or(self.default.body),
             timeout: limits.timeout.unwrap_or(self.default.timeout),
+            outlives_caller: limits.outlives_caller,
         }
     }
 }

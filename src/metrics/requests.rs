@@ -65,6 +65,8 @@ pub(crate) struct RequestMetrics {
     limits: IntGaugeVec,
     /// Requests answered 504 because their handler took too long.
     pub(crate) timed_out: IntCounter,
+    /// Requests worked on to their end though their caller had left.
+    pub(crate) outlived: IntCounter,
     /// Requests answered 500 because their handler panicked.
     pub(crate) panics: IntCounter,
 }
@@ -131,6 +133,10 @@ impl RequestMetrics {
             timed_out: metrics.counter(
                 "http_server_requests_timed_out_total",
                 "Requests answered 504 because their handler took too long.",
+            ),
+            outlived: metrics.counter(
+                "http_server_requests_outlived_total",
+                "Requests whose caller left and whose handler went on, as its route says.",
             ),
             panics: metrics
                 .counter("http_server_panics_total", "Requests answered 500 because their handler panicked."),

@@ -7,16 +7,20 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{self, Duration},
 };
 
 use tokio::time::{Instant, Sleep};
 
 use super::{CloseReason, LINGER, Shared, read_ahead::ReadAhead};
+use crate::{lifecycle::Phase, waiting};
 
 /// How long after its request a client closes its side if it only says that it sends no more; who does it later, while
 /// nothing has come yet, has given up.
 const HALF_CLOSE: Duration = Duration::from_millis(500);
+
+/// By how much of the maximum the ages differ at which connections are to go.
+const SPREAD: f64 = 0.2;
 
 /// Kept up to date by the stream and the requests of one connection; each change is an atomic write to memory that
 /// no other connection touches.
@@ -27,6 +31,9 @@ pub(super) struct Activity {
     /// Goes up with everything that gives the peer its time anew.
     turn: AtomicU32,
     used: AtomicBool,
+    /// When it is to go, at its next response.
+    old_at: Option<time::Instant>,
+    aged: AtomicBool,
     /// For HTTP/1 alone, where one request comes at a time.
     read_ahead: ReadAhead,
     body_unread: AtomicBool,
@@ -91,11 +98,15 @@ enum Awaiting {
 
 impl Activity {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        // Not all at the same age: those that came together are not to come back together.
+        let age = shared.limits.max_age.map(|most| most.mul_f64(1.0 - SPREAD * fastrand::f64()));
         Self {
             shared: shared.clone(),
             in_flight: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             used: AtomicBool::new(false),
+            old_at: age.map(|age| time::Instant::now() + age),
+            aged: AtomicBool::new(false),
             read_ahead: ReadAhead::default(),
             body_unread: AtomicBool::new(false),
             response_began: AtomicBool::new(false),
@@ -169,6 +180,29 @@ impl Activity {
         if self.leaving() == Leaving::No {
             self.leave(Leaving::Draining);
         }
+    }
+
+    /// A request has begun, perhaps on a connection that is to go because of its age.
+    pub(super) fn age(&self, is_http2: bool) {
+        let (Some(old_at), Some(most)) = (self.old_at, self.shared.limits.max_age) else { return };
+        let now = waiting::ready_since();
+        if now < old_at {
+            return;
+        }
+        self.aged.store(true, Relaxed);
+        if is_http2 {
+            self.drain();
+            // Where another stream is open whenever a response ends, no response would bring GOAWAY.
+            let is_overdue = now >= old_at + most && self.in_flight.load(Relaxed) > 1;
+            if is_overdue && self.leaving() < Leaving::GoawayRequested {
+                self.leave(Leaving::GoawayRequested);
+            }
+        }
+    }
+
+    /// Whether it is to go, or has gone, because of its age.
+    pub(super) fn is_aged(&self) -> bool {
+        self.aged.load(Relaxed)
     }
 
     /// How far it is.
@@ -276,7 +310,7 @@ impl Activity {
         idle: Duration,
         longest_pause: Duration,
     ) -> Option<(Duration, CloseReason)> {
-        let limits = &self.shared.limits;
+        let Shared { limits, lifecycle, .. } = &*self.shared;
         match awaiting {
             Awaiting::Close => Some((LINGER, CloseReason::Done)),
             Awaiting::Read => Some((limits.stall, CloseReason::Stalled)),
@@ -289,6 +323,8 @@ impl Activity {
             Awaiting::Request => {
                 let limit = match self.leaving() {
                     Leaving::No | Leaving::Quiet => idle,
+                    // The client may hear of it late, and nothing is in a hurry.
+                    Leaving::GoawaySent if self.is_aged() && lifecycle.phase() < Phase::Draining => idle,
                     Leaving::Draining => QUIET.max(longest_pause * 2).min(idle),
                     _ => LINGER,
                 };

@@ -16,7 +16,11 @@ use crate::lifecycle::Phase;
 pub(super) async fn serve(stream: Box<Stream>, shared: Arc<Shared>) {
     // The stream has a token of its own, but that is gone before the end is counted, and the report is then wrong.
     let _drain_waits_for_the_count = shared.lifecycle.connection();
-    let reason = run(stream, &shared).await;
+    let activity = stream.activity().clone();
+    let reason = match run(stream, &shared).await {
+        CloseReason::Done if activity.is_aged() => CloseReason::Aged,
+        reason => reason,
+    };
     shared.connections.close(reason);
 }
 

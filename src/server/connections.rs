@@ -24,6 +24,8 @@ impl Protocol {
 pub(crate) enum CloseReason {
     /// The peer closed it, or it got its last response.
     Done,
+    /// It got its last response because of its age.
+    Aged,
     /// It became something else, such as a WebSocket.
     Upgraded,
     /// It broke, or spoke no HTTP.
@@ -45,8 +47,9 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "done",
+        "aged",
         "upgraded",
         "failed",
         "first_byte",

@@ -59,8 +59,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
     type Future = ResponseFuture;
 
     fn call(&self, request: hyper::Request<Incoming>) -> ResponseFuture {
-        let shared = &self.activity.shared;
-        shared.lifecycle.count_request();
+        self.activity.shared.lifecycle.count_request();
         let version = request.version();
         let http1 = version <= Version::HTTP_11;
         let has_body = !request.body().is_end_stream();
@@ -70,8 +69,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
             true => Body::new(RequestBody { body, activity: self.activity.clone() }),
             false => Body::new(body),
         });
+        let in_flight = InFlightGuard::new(&self.activity, has_body);
+        self.activity.age(!http1);
         ResponseFuture {
-            in_flight: Some(InFlightGuard::new(&self.activity, has_body)),
+            in_flight: Some(in_flight),
             version,
             is_head,
             turn: self.unsent.as_ref().map(Turn::new),
@@ -191,7 +192,8 @@ impl Future for ResponseFuture {
             // hyper closes when it would have to read a body to its end that the handler left unread.
             !is_valid
                 || activity.is_body_unread()
-                || (activity.shared.is_last_response() && !activity.has_pipelined_request())
+                || ((activity.is_aged() || activity.shared.is_last_response())
+                    && !activity.has_pipelined_request())
         });
         if is_last && !upgrade && *this.version <= Version::HTTP_11 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

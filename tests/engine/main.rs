@@ -4,6 +4,7 @@
 //! What measures memory or load, or blocks whole runtimes, stands beside this folder and runs alone.
 
 mod accept_loop;
+mod ageing;
 mod background;
 mod bad_clients;
 mod broken_clients;
@@ -20,6 +21,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod model;
+mod outliving;
 mod overload;
 mod pipelining;
 mod requests;

@@ -82,7 +82,7 @@ landfall::variables! {
     pub(crate) struct Variables {
         /// A token that nothing asks for.
         api_token: Option<Secret> = None, "a token, not empty", secret;
-        /// How long the routes under `/patient` may take.
+        /// How long the routes under `/patient` and `/effect` may take.
         patience: HumanDuration = HumanDuration::secs(300), "a duration such as 10s";
     }
 }
@@ -128,6 +128,9 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/ticks", get(ticks))
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
+        .route("/effect", post(effect))
+        .route("/effect/kept", post(effect))
+        .route("/effect/panic", post(panic_when_released))
         .route("/block/{ms}", get(block))
         .route("/held", get(held).post(held))
         .route("/endless", get(endless))
@@ -139,7 +142,12 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .nest_service("/nested", Router::new().route("/plain", get(plain)))
         .with_state(testbed.clone());
     let patience = RouteLimits::new().timeout(app.variables.patience.0);
-    Ok(Service::new(router).with_limits("/patient/held", patience).with_cleanup(clean_up(testbed)))
+    Ok(Service::new(router)
+        .with_limits("/patient/held", patience)
+        .with_limits("/effect", patience)
+        .with_limits("/effect/kept", patience.outlives_caller())
+        .with_limits("/effect/panic", patience.outlives_caller())
+        .with_cleanup(clean_up(testbed)))
 }
 
 async fn work(testbed: Testbed) {
@@ -192,6 +200,18 @@ async fn plain() -> (StatusCode, &'static str) {
 }
 
 async fn panics() -> String {
+    panic!("asked to")
+}
+
+/// Does something when it is released, whoever waits for it.
+async fn effect(State(testbed): State<Testbed>) -> StatusCode {
+    testbed.held().await;
+    info!("done");
+    StatusCode::CREATED
+}
+
+async fn panic_when_released(State(testbed): State<Testbed>) -> StatusCode {
+    testbed.held().await;
     panic!("asked to")
 }
 

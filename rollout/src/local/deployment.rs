@@ -1,19 +1,21 @@
 //! What the Deployment controller does: brings the pods that are to the pods that should be,
 //! within maxSurge and maxUnavailable.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::balancer::Balancer;
 use super::network::Network;
-use super::pod::{Pod, PodCommand, PodEvent, PodIdentity, Program};
+use super::pod::{self, Pod, PodCommand, PodEvent, PodIdentity, Program};
 use super::rolling::Rolling;
 use super::timings::Timings;
 use crate::record::pods::Pods;
+use crate::record::shares::Requests;
 use crate::unable::{OrUnable, Unable};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(60);
@@ -28,6 +30,8 @@ pub(crate) enum DeploymentCommand {
     Evict,
     /// Stop one ready process for this long.
     Freeze(Duration),
+    /// Tell how many requests have come to each pod so far.
+    CountRequests(oneshot::Sender<Result<Requests, Unable>>),
 }
 
 /// How far a Deployment has come.
@@ -66,6 +70,7 @@ struct Member {
     ready_since: Option<Instant>,
     terminating: bool,
     started: Instant,
+    admin: SocketAddr,
     commands: mpsc::UnboundedSender<PodCommand>,
 }
 
@@ -166,6 +171,7 @@ impl Controller {
             ready_since: None,
             terminating: false,
             started: Instant::now(),
+            admin: (address, admin_port).into(),
             commands,
         });
         Ok(())
@@ -185,6 +191,14 @@ impl Controller {
                 if let Some(member) = self.any_ready() {
                     let _ = member.commands.send(PodCommand::Freeze(length));
                 }
+            }
+            DeploymentCommand::CountRequests(counted) => {
+                let pods: Vec<_> =
+                    self.staying().map(|member| (format!("pod-{}", member.id), member.admin)).collect();
+                tokio::spawn(async move {
+                    // A run that was interrupted asks for nothing more.
+                    let _ = counted.send(pod::requests(pods).await);
+                });
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -16,6 +17,8 @@ use super::timings::{Probe, Timings};
 use crate::clients::http1::connection::Connection;
 use crate::clients::tls::Transport;
 use crate::record::pods::{End, Pods};
+use crate::record::shares::Requests;
+use crate::unable::{OrUnable, Unable};
 
 /// What to run in each pod.
 #[derive(Clone, Debug)]
@@ -190,6 +193,28 @@ fn ticks(probe: &Probe) -> tokio::time::Interval {
     let mut ticks = interval(probe.period.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+/// How many requests have come to each of these pods so far, by what their admin ports say.
+pub(crate) async fn requests(pods: Vec<(String, SocketAddr)>) -> Result<Requests, Unable> {
+    let mut requests = Vec::new();
+    for (name, admin) in pods {
+        let metrics =
+            timeout(Duration::from_secs(5), metrics(admin)).await.or_unable(&name)?.or_unable(&name)?;
+        let samples = metrics.lines().filter(|line| line.starts_with("lifecycle_requests_total{"));
+        let counts = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        requests.push((name, counts.sum()));
+    }
+    Ok(requests)
+}
+
+async fn metrics(admin: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(admin).await?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    Ok(response)
 }
 
 async fn get(address: SocketAddr, path: &str) -> bool {

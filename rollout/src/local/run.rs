@@ -1,13 +1,13 @@
 //! `rollout local`: real processes behind a lagging balancer, replaced as a Deployment replaces them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::balancer::Balancer;
 use super::chaos;
@@ -25,6 +25,7 @@ use crate::interrupt::Interrupt;
 use crate::proxies::Proxy;
 use crate::record::pods::Pods;
 use crate::record::recorder::Recorder;
+use crate::record::shares::{Requests, Shares};
 use crate::report::progress::Progress;
 use crate::report::publish::publish;
 use crate::report::summary::{Report, Setting, Verdict};
@@ -35,6 +36,9 @@ use crate::unable::{OrUnable, Unable};
 const CHECK: Duration = Duration::from_secs(1);
 
 const PROXY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many parts of the time after a scale-up are told apart.
+const PARTS: u32 = 3;
 
 const BALANCER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -163,12 +167,28 @@ pub(crate) async fn once(
         return Err(unable);
     }
     let rollouts = Cell::new(0);
+    let shares = RefCell::new(Vec::new());
     let script = async {
         let pause = args.pause.mul_f64(args.scale);
         let chaos =
             args.chaos.then(|| chaos::begin(cluster.orders.clone(), balancer.clone(), timings.clone()));
         progress.stage("before the rollouts");
         cluster.watch_for(pause).await?;
+        if let Some(pods) = args.scale_up {
+            progress.stage(format!("scaling up to {pods} pods"));
+            cluster.order(DeploymentCommand::Scale(pods));
+            cluster.until_ready(pods).await?;
+            routed(&balancer, pods).await?;
+            let (ready, mut before) = (Instant::now(), (0.0, cluster.requests().await?));
+            for part in 1..=PARTS {
+                progress.stage(format!("with {pods} pods, {part} of {PARTS}"));
+                cluster.watch_for(pause).await?;
+                let after = (ready.elapsed().as_secs_f64(), cluster.requests().await?);
+                shares.borrow_mut().push(Shares::between((before.0, &before.1), (after.0, &after.1)));
+                before = after;
+            }
+            return Ok(());
+        }
         while rollouts.get() < args.rollouts || recorder.totals().0 < args.requests {
             let n = rollouts.get() + 1;
             progress.stage(format!("rollout {n} of {}", args.rollouts.max(n)));
@@ -196,11 +216,11 @@ pub(crate) async fn once(
         scale: args.scale,
         timings: Some(json!(*timings)),
         sequence: None,
-        steps: vec!["restart".to_string()],
+        steps: vec![args.scale_up.map_or("restart".to_string(), |pods| format!("scale up to {pods}"))],
         clients,
         load: args.load.clone(),
     };
-    Ok(Report::new(setting, session?, histories))
+    Ok(Report { shares: shares.into_inner(), ..Report::new(setting, session?, histories) })
 }
 
 /// The Deployment at work, and how to talk to it.
@@ -223,6 +243,25 @@ impl Cluster {
             failed = &mut self.running => Err(failure(failed)),
             // A Deployment that has failed no longer sends its status; the other branch knows why.
             Ok(_) = self.statuses.wait_for(complete) => Ok(()),
+        }
+    }
+
+    /// Waits until so many pods are ready; fails as the Deployment does.
+    async fn until_ready(&mut self, pods: u32) -> Result<(), Unable> {
+        let ready = |status: &Status| status.complete && status.ready == pods as usize;
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            Ok(_) = self.statuses.wait_for(ready) => Ok(()),
+        }
+    }
+
+    /// How many requests have come to each pod.
+    async fn requests(&mut self) -> Result<Requests, Unable> {
+        let (counted, requests) = oneshot::channel();
+        self.order(DeploymentCommand::CountRequests(counted));
+        tokio::select! {
+            failed = &mut self.running => Err(failure(failed)),
+            Ok(requests) = requests => requests,
         }
     }
 

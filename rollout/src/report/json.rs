@@ -49,6 +49,7 @@ pub(crate) fn report(report: &Report) -> Value {
         "own_fault": report.observed.own_fault,
         "failures": report.observed.failures,
         "pods": report.histories,
+        "shares": report.shares,
         "timeline": {
             "bucket_seconds": report.observed.timeline.width.as_secs_f64(),
             "buckets": report.observed.timeline.buckets,

@@ -9,6 +9,7 @@ use crate::args::Load;
 use crate::clients::load::Clients;
 use crate::record::pods::PodHistory;
 use crate::record::recorder::Observations;
+use crate::record::shares::Shares;
 use crate::record::tally::Tally;
 use crate::session::{Ending, Session};
 
@@ -48,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) loaded: Duration,
     pub(crate) ending: Ending,
     pub(crate) histories: Vec<PodHistory>,
+    /// After a scale-up, one after another.
+    pub(crate) shares: Vec<Shares>,
     pub(crate) all: Tally,
     pub(crate) ended: SystemTime,
 }
@@ -79,7 +82,8 @@ impl Report {
         let Session { observed, loaded, ending } = session;
         let mut all = Tally::new();
         observed.tallies.values().for_each(|tally| all.add(tally));
-        Self { setting, observed, loaded, ending, histories, all, ended: SystemTime::now() }
+        let shares = Vec::new();
+        Self { setting, observed, loaded, ending, histories, shares, all, ended: SystemTime::now() }
     }
 
     /// What the run came to.

@@ -52,6 +52,7 @@ pub(crate) fn notes(report: &Report) -> Vec<(&'static str, String)> {
             notes.push(("status", format!("{} × {status} for {}", count(*times), kind.name())));
         }
     }
+    notes.extend(report.shares.iter().map(|shares| ("shares", shares.to_string())));
     notes.extend(pods_note(report).map(|note| ("pods", note)));
     notes.extend(endpoints_note(report).map(|note| ("endpoints", note)));
     if report.all.killed > 0 {
