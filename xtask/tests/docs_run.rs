@@ -90,7 +90,7 @@ impl Place {
         (String::from_utf8_lossy(&said).into_owned(), output.status.success())
     }
 
-    /// Starts the service, and has curl and pidof find this one, whatever else runs on the machine.
+    /// Starts the service, and has curl, pidof and pkill find this one, whatever else runs on the machine.
     fn make_run(&mut self) {
         let log = self.bin.join("log");
         let file = fs::File::create(&log).unwrap();
@@ -112,9 +112,13 @@ impl Place {
             "silent\nconnect-to = localhost:8080:127.0.0.1:{http}\nconnect-to = localhost:9090:127.0.0.1:{admin}\n"
         );
         fs::write(self.bin.join(".curlrc"), curlrc).unwrap();
-        let pidof = self.bin.join("pidof");
-        fs::write(&pidof, format!("#!/bin/sh\necho {}\n", self.pid())).unwrap();
-        fs::set_permissions(&pidof, fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, script) in
+            [("pidof", format!("echo {}", self.pid())), ("pkill", format!("kill \"$1\" {}", self.pid()))]
+        {
+            let program = self.bin.join(name);
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
     }
 
     /// The service in the process group of `make run`.

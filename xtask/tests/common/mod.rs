@@ -65,7 +65,8 @@ pub(crate) fn service(root: &Path) -> String {
 
 /// The targets of the Makefile and of what it includes.
 pub(crate) fn make_targets(root: &Path) -> BTreeSet<String> {
-    let files = ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "examples/examples.mk", "service/service.mk"];
+    let files =
+        ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "examples/examples.mk", "service/service.mk"];
     let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
     let heads = texts.flat_map(|text| {
         text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect::<Vec<_>>()
