@@ -182,9 +182,14 @@ where
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
     tokio::spawn(admin_server(admin_listener, admin::router(status, &logs.filter)).run());
+    let threads = config.worker_threads(thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("main")
+        .enable_all()
+        .build()?;
     // Never dropped, which would wait for what is stuck on it: it ends with the process.
-    let runtime =
-        ManuallyDrop::new(runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?);
+    let runtime = ManuallyDrop::new(runtime);
     process::watch_runtime(&metrics, runtime.handle());
     health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
 
@@ -197,16 +202,8 @@ where
         }
         service = starting => service??,
     };
-    let router = router(
-        service.router,
-        &service.limits,
-        service.outer,
-        &config,
-        &health,
-        &metrics,
-        runtime.handle().metrics().num_workers(),
-    )
-    .await?;
+    let router =
+        router(service.router, &service.limits, service.outer, &config, &health, &metrics, threads).await?;
     let limits = within_descriptors(Limits::from(&*config));
     let server = Server::new(listener, router, limits, service.transport, &lifecycle, &metrics);
     let connections = server.connections();
