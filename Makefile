@@ -22,6 +22,9 @@ fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
 loom: ## what threads share, in every order in which they can run; docs/testing.md
 	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
+admin-page: ## the admin port's page in headless Chromium, from start to end
+	cargo build --locked --package landfall --bin testbed
+	tests/admin_page.py target/debug/testbed
 MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
 mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
 	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine

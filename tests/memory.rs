@@ -66,3 +66,25 @@ fn unfinished_bodies_take_what_is_reckoned_for_them() {
     let text = post("/greetings", body) + &"a".repeat(body - 1);
     assert_grows_by(&testbed().start(), COUNT as u64 * (2 * body as u64 + READ_BUFFER), &text);
 }
+
+#[test]
+fn idle_connections_take_little() {
+    let process = testbed().start();
+    let mut admin = process.connect_to_admin();
+    let mut ask = |clients: &mut Vec<_>| {
+        for _ in 0..COUNT {
+            let mut client = process.connect();
+            client.get("/");
+            clients.push(client);
+        }
+        // Four times as long as it takes them to rest, which nothing tells.
+        thread::sleep(Duration::from_secs(1));
+        resident(&mut admin)
+    };
+    let mut clients = Vec::new();
+    // Those that follow take the memory that was theirs.
+    let before = ask(&mut clients);
+    let grown = (0..5).map(|_| ask(&mut clients)).last().map_or(0, |after| after.saturating_sub(before));
+    let each = grown / (5 * COUNT as u64);
+    assert!(each <= 12 * 1024, "{each} bytes for each, where hyper's buffers alone are 16 KiB");
+}

@@ -270,7 +270,12 @@ impl Activity {
     }
 
     /// How long the peer has, and how the connection ends if that is not enough.
-    fn allowance(&self, awaiting: Awaiting, longest_pause: Duration) -> Option<(Duration, CloseReason)> {
+    fn allowance(
+        &self,
+        awaiting: Awaiting,
+        idle: Duration,
+        longest_pause: Duration,
+    ) -> Option<(Duration, CloseReason)> {
         let limits = &self.shared.limits;
         match awaiting {
             Awaiting::Close => Some((LINGER, CloseReason::Done)),
@@ -283,8 +288,8 @@ impl Activity {
             Awaiting::Head => Some((limits.head, CloseReason::Head)),
             Awaiting::Request => {
                 let limit = match self.leaving() {
-                    Leaving::No | Leaving::Quiet => limits.idle,
-                    Leaving::Draining => QUIET.max(longest_pause * 2).min(limits.idle),
+                    Leaving::No | Leaving::Quiet => idle,
+                    Leaving::Draining => QUIET.max(longest_pause * 2).min(idle),
                     _ => LINGER,
                 };
                 Some((limit, CloseReason::Idle))
@@ -298,15 +303,17 @@ impl Activity {
 pub(super) struct Deadline<'a> {
     activity: &'a Activity,
     timer: Pin<&'a mut Sleep>,
+    idle: Duration,
     seen: (Awaiting, u32),
     since: Instant,
     longest_pause: Duration,
 }
 
 impl<'a> Deadline<'a> {
-    pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>) -> Self {
+    /// For a peer that may be idle for so long.
+    pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>, idle: Duration) -> Self {
         let seen = (Awaiting::Nothing, 0);
-        Self { activity, timer, seen, since: Instant::now(), longest_pause: Duration::ZERO }
+        Self { activity, timer, idle, seen, since: Instant::now(), longest_pause: Duration::ZERO }
     }
 
     /// Ready when the peer's time is up. To be polled after the connection, so that it sees what the connection
@@ -328,7 +335,7 @@ impl<'a> Deadline<'a> {
             self.seen = now;
             self.since = at;
         }
-        let Some((limit, end)) = self.activity.allowance(now.0, self.longest_pause) else {
+        let Some((limit, end)) = self.activity.allowance(now.0, self.idle, self.longest_pause) else {
             return Poll::Pending;
         };
         let deadline = self.since + limit;

@@ -26,8 +26,38 @@ use crate::{
 /// all connections together may have so much of it at once.
 const BUFFER: usize = 16 * 1024;
 
+/// How long a connection is idle before what hyper keeps for it is let go: its buffers are nine tenths of its memory.
+const REST: Duration = Duration::from_millis(250);
+
 /// Serves it to its end.
-pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
+pub(super) async fn serve(mut stream: Box<Stream>, shared: &Arc<Shared>) -> CloseReason {
+    loop {
+        stream = match Box::pin(serve_requests(stream, shared)).await {
+            Ok(idle) => idle,
+            Err(end) => return end,
+        };
+        let end = tokio::select! {
+            biased;
+            asked = stream.next_request() => match asked {
+                Ok(true) => continue,
+                Ok(false) => CloseReason::Done,
+                Err(_) => CloseReason::Failed,
+            },
+            () = shared.lifecycle.reached(Phase::Stopped) => CloseReason::IdleAtDeadline,
+            () = sleep(shared.limits.idle.saturating_sub(REST)) => CloseReason::Idle,
+        };
+        match end {
+            CloseReason::Idle => Box::pin(linger(shared, stream.shutdown())).await,
+            // Once is enough to close our side, and there is no time for more.
+            CloseReason::IdleAtDeadline => _ = timeout(Duration::ZERO, stream.shutdown()).await,
+            _ => {}
+        }
+        return end;
+    }
+}
+
+/// Serves its requests until it is idle, or to its end.
+async fn serve_requests(stream: Box<Stream>, shared: &Arc<Shared>) -> Result<Box<Stream>, CloseReason> {
     let activity = stream.activity().clone();
     let mut connection = http1::Builder::new()
         // Its clock would also run between requests; ours tells the two apart.
@@ -37,8 +67,9 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), ConnectionService::new(&activity))
         .with_upgrades();
-    let timer = pin!(sleep(shared.limits.idle));
-    let mut deadline = Deadline::new(&activity, timer);
+    let idle = shared.limits.idle.min(REST);
+    let timer = pin!(sleep(idle));
+    let mut deadline = Deadline::new(&activity, timer, idle);
     let expired = poll_fn(|cx| deadline.poll_expired(cx));
     let end = tokio::select! {
         biased;
@@ -50,16 +81,15 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
     };
     match end {
         CloseReason::Idle => {
-            Pin::new(&mut connection).graceful_shutdown();
-            Box::pin(linger(shared, connection)).await;
+            // What it has read at most is an empty line, which means nothing.
+            return connection.into_parts().map(|parts| parts.io.into_inner()).ok_or(CloseReason::Upgraded);
         }
         CloseReason::IdleAtDeadline => {
             Pin::new(&mut connection).graceful_shutdown();
-            // Once is enough to close our side, and there is no time for more.
             let _ = timeout(Duration::ZERO, &mut connection).await;
         }
         CloseReason::Done => {
-            return if connection.into_parts().is_some() { end } else { CloseReason::Upgraded };
+            return Err(if connection.into_parts().is_some() { end } else { CloseReason::Upgraded });
         }
         CloseReason::Head => {
             Box::pin(linger(shared, lingering_close(connection.into_parts(), head_timed_out()))).await
@@ -69,7 +99,7 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
         }
         _ => {}
     }
-    end
+    Err(end)
 }
 
 /// The response to a client that takes too long over the head of a request.

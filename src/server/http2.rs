@@ -40,7 +40,7 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
             .serve_connection(TokioIo::new(Wire::new(stream)), ConnectionService::http2(&activity))
     );
     let timer = pin!(sleep(shared.limits.idle));
-    let mut deadline = Deadline::new(&activity, timer);
+    let mut deadline = Deadline::new(&activity, timer, shared.limits.idle);
     let late = shared.lifecycle.phase() >= Phase::Draining;
     let mut draining = pin!(async {
         shared.lifecycle.reached(Phase::Draining).await;

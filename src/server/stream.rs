@@ -84,6 +84,15 @@ impl Stream {
         }
     }
 
+    /// Waits for the first bytes of another HTTP/1 request; tells whether there are any, or the peer has closed.
+    pub(super) async fn next_request(&mut self) -> io::Result<bool> {
+        let First { bytes, start, end } = &mut self.first;
+        (*start, *end) = (0, 0);
+        *end = self.socket.read(bytes).await?;
+        self.activity.bytes_read(&bytes[..*end]);
+        Ok(*end > 0)
+    }
+
     /// Whether the peer has sent anything yet.
     pub(super) fn is_silent(&self) -> bool {
         self.first.end == 0
