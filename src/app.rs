@@ -28,6 +28,7 @@ use crate::{
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
     status::Status,
+    systemd,
     telemetry::{self, Logs, TracingLayer},
     waiting::Timed,
 };
@@ -168,8 +169,10 @@ where
     logs.writer.export(&metrics);
     shutdown::export(&lifecycle, &config, &metrics);
 
-    let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
-    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;
+    let [inherited, inherited_admin] = systemd::listeners()?;
+    let listener = bind("APP_PORT", inherited, config.address(), config.stall_timeout.0)?;
+    let admin_listener =
+        bind("APP_ADMIN_PORT", inherited_admin, config.admin_address(), config.stall_timeout.0)?;
     info!(
         name = build.name,
         version = build.version,
@@ -192,6 +195,8 @@ where
     let runtime = ManuallyDrop::new(runtime);
     process::watch_runtime(&metrics, runtime.handle());
     health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
+
+    tokio::spawn(systemd::notify(health.clone(), lifecycle.clone()));
 
     let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
@@ -254,8 +259,14 @@ pub(crate) async fn router(
     Ok(router.with_state(()))
 }
 
-fn bind(variable: &str, address: SocketAddr, stall: Duration) -> Result<TcpListener, StartError> {
-    server::bind(address, stall)
+/// What was handed over, or the address.
+fn bind(
+    variable: &str,
+    inherited: Option<TcpListener>,
+    address: SocketAddr,
+    stall: Duration,
+) -> Result<TcpListener, StartError> {
+    server::bind(inherited, address, stall)
         .map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
 }
 

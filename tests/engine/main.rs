@@ -33,3 +33,4 @@ mod strangers;
 #[allow(dead_code, reason = "the tests beside this folder use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;
