@@ -18,8 +18,10 @@ test: tools ## every test, on real processes
 traces: ## test the spans that go to a collector; apart, because it compiles for long
 	cargo clippy --package $(NAME) --features otlp --all-targets --locked -- -D warnings
 	cargo test --package landfall-otlp --package $(NAME) --features otlp --locked
+# The engine, and what it has in crates of its own.
+ENGINE = --package landfall --package landfall-telemetry --package landfall-variables
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
-	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked --package landfall --lib --test engine ::any_ -- --nocapture
+	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked $(ENGINE) --lib --test engine ::any_ -- --nocapture
 loom: ## what threads share, in every order in which they can run; docs/testing.md
 	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 admin-page: ## the admin port's page in headless Chromium, from start to end
@@ -27,7 +29,7 @@ admin-page: ## the admin port's page in headless Chromium, from start to end
 	tests/admin_page.py target/debug/testbed
 MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
 mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
-	$(WITH_TOOLS) $(MUTANTS) --package landfall -- --lib --test engine
+	$(WITH_TOOLS) $(MUTANTS) $(ENGINE) -- $(ENGINE) --lib --test engine
 	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:
 	@scripts/tools.sh
@@ -36,12 +38,9 @@ lint: ## format, clippy, docs, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo deny --workspace check bans licenses sources
+	[ ! -d rollout ] || cargo deny --manifest-path rollout/libraries/rust/Cargo.toml --workspace --config deny.toml \
+	  check bans licenses sources
 check: lint test ## all that has to hold before a commit
-examples: ## compile and test the recipes; fetches PostgreSQL where there is none
-	cd examples && cargo fmt --all --check
-	cd examples && cargo clippy --workspace --all-targets --locked --target-dir ../target/examples -- -D warnings
-	cd examples && PATH="$$(../scripts/postgresql.sh):$$PATH" && \
-	  cargo test --workspace --locked --target-dir ../target/examples
 docs: tools ## every command of the docs that can be run here, and its output
 	$(WITH_TOOLS) cargo test --locked --package xtask --test docs_run -- --ignored --nocapture
 rename: ## give the service its name, everywhere: NAME=orders
@@ -92,6 +91,7 @@ check-placeholders: ## names in k8s that are still to be changed
 
 include scripts/ci.mk
 -include rollout/rollout.mk
+-include examples/examples.mk
 .PHONY: rules
 rules: ## write the PrometheusRule from k8s/components/monitoring/rules.yaml
 	cd k8s/components/monitoring && { sed '/^spec:/q' prometheusrule.yaml; sed -n '/^groups:/,$$s/^/  /p' rules.yaml; } \

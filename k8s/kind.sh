@@ -1,13 +1,13 @@
 #!/bin/sh
-# From nothing to a proof: a cluster by kind on this machine, metrics-server, the image, the overlay `local`, and rolling
-# updates under load by rollout/e2e.sh. Tested with stand-ins for kind and kubectl (k8s/check/tests/kind.rs), and not yet
-# with a real cluster.
+# From nothing to a proof: a cluster by kind on this machine, metrics-server, an ingress, the image, the overlay `local`, and
+# rolling updates under load by rollout/e2e.sh, at the node's port and through the ingress. Tested with stand-ins for kind and
+# kubectl (k8s/check/tests/kind.rs), and not yet with a real cluster.
 #
 # It needs docker, kind, kubectl, cargo and the internet. The kubeconfig of the user is not touched.
 #
 #   CLUSTER=landfall  what the cluster is called; one of that name is used, and left, if it is there
 #   KEEP=1            leave the cluster, and what is applied to it
-#   ROLLOUTS, REPLICAS, ROLLOUT_ARGS, DOCKER   as rollout/e2e.sh has them
+#   ROLLOUTS, REPLICAS, ROLLOUT_ARGS, INGRESS_ARGS, DOCKER   as rollout/e2e.sh has them
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -38,13 +38,15 @@ if kind get clusters | grep -qx "$cluster"; then
     kind export kubeconfig --name "$cluster"
 else
     made=1
-    # Two nodes to spread over, and the node port of the overlay at 127.0.0.1.
+    # Two nodes to spread over, and the node ports of the overlay and of the ingress at 127.0.0.1.
     kind create cluster --name "$cluster" --wait 3m --config - << EOF
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
 - role: control-plane
-  extraPortMappings: [{containerPort: 30080, hostPort: 30080, listenAddress: 127.0.0.1}]
+  extraPortMappings:
+  - {containerPort: 30080, hostPort: 30080, listenAddress: 127.0.0.1}
+  - {containerPort: 30443, hostPort: 30443, listenAddress: 127.0.0.1}
 - role: worker
 - role: worker
 EOF
@@ -56,4 +58,7 @@ kubectl --namespace kube-system patch deployment metrics-server --type json \
     --patch '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--kubelet-insecure-tls"}]'
 kubectl --namespace kube-system rollout status deployment/metrics-server --timeout=5m
 
-OVERLAY=local LOAD=kind URL=http://127.0.0.1:30080 rollout/e2e.sh
+kubectl apply --filename k8s/kind/traefik.yaml
+kubectl --namespace traefik rollout status deployment/traefik --timeout=5m
+
+OVERLAY=local LOAD=kind URL=http://127.0.0.1:30080 INGRESS=https://127.0.0.1:30443 rollout/e2e.sh

@@ -8,9 +8,11 @@
 #   OVERLAY=local     which overlay of k8s/overlays
 #   LOAD=kind|k3d|minikube|k3s|push|none   how the image gets to the cluster [default: by the name of the context]
 #   URL=http://HOST:PORT   where the service answers [default: the node port of the first node]
+#   INGRESS=https://HOST   where its Ingress answers: the rollouts are made again with the clients there, any certificate believed
 #   ROLLOUTS=3        how often the Deployment is restarted
 #   REPLICAS=3        pods at least, set on the HPA for this run; a single pod proves little
 #   ROLLOUT_ARGS=     more for `rollout cluster`, such as --clients or --chart
+#   INGRESS_ARGS=     the same for the rollouts behind the Ingress
 #   KEEP=1            leave everything applied
 set -eu
 cd "$(dirname "$0")/.."
@@ -69,6 +71,7 @@ case $load in
 esac
 cargo build --release --package rollout
 
+# shellcheck disable=SC2329 # the trap calls it
 clean_up() {
     if [ -z "${KEEP:-}" ]; then
         echo "e2e: taking away what was applied (KEEP=1 leaves it)"
@@ -92,8 +95,16 @@ if [ -z "${URL:-}" ]; then
     [ -n "$port" ] || fail "the Service of $overlay has no node port: set URL to where its load balancer or ingress answers"
     URL=http://$host:$port
 fi
-echo "e2e: rolling out under load at $URL"
-# Word splitting is wanted: ROLLOUT_ARGS is a list of arguments.
+under_load() {
+    echo "e2e: rolling out under load at $1"
+    target/release/rollout cluster --namespace "$namespace" --deployment "$deployment" --rollouts "${ROLLOUTS:-3}" --url "$@"
+}
+code=0
+# Word splitting is wanted: each of these is a list of arguments.
 # shellcheck disable=SC2086
-target/release/rollout cluster --namespace "$namespace" --deployment "$deployment" --url "$URL" \
-    --rollouts "${ROLLOUTS:-3}" ${ROLLOUT_ARGS:-}
+under_load "$URL" ${ROLLOUT_ARGS:-} || code=$?
+if [ -n "${INGRESS:-}" ]; then
+    # shellcheck disable=SC2086
+    under_load "$INGRESS" --insecure ${INGRESS_ARGS:-} || code=$?
+fi
+exit "$code"

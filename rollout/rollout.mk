@@ -13,7 +13,7 @@ proof: tools ## 50 replacements and a million requests under chaos, into docs/pr
 	$(ROLLOUT) local $(BINARY) --compare --modes none,flag --rollouts 5 --scale 0.1 $(ROLLOUT_ARGS) \
 	  --json target/naive.json || test $$? -eq 1
 	$(WITH_TOOLS) timeout --signal INT 27m target/release/rollout local $(BINARY) --overlay k8s/overlays/production \
-	  --chaos --rollouts 8 --requests 1000000 $(ROLLOUT_ARGS) \
+	  --chaos --rollouts 10 --requests 1000000 $(ROLLOUT_ARGS) \
 	  --beside target/naive.json --report docs/proof.html --json target/proof.json
 libraries: ## the clients of rollout --library; rollout/libraries/README.md
 	rollout/libraries/setup.sh
@@ -22,7 +22,7 @@ proxies: ## the proxies of rollout local --through
 rollout-real: libraries proxies ## nothing is lost by real client libraries, nor through real proxies
 	cargo test --package rollout --locked --test real -- --ignored --test-threads 1
 e2e: ## a rolling update under load on a cluster; rollout/e2e.sh says what it needs
-	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" rollout/e2e.sh
+	OVERLAY=$(OVERLAY) DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" INGRESS_ARGS="$(INGRESS_ARGS)" rollout/e2e.sh
 release-binaries: ## `rollout` for this architecture, in target/dist
 	RUSTFLAGS="-C target-feature=+crt-static" \
 	  cargo build --release --locked --package rollout --target $(HOST)

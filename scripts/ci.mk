@@ -1,5 +1,5 @@
 # What the workflows and .ci/run make, beside the targets of the Makefile.
-.PHONY: toolchain cargo-deny advisories lint-files check-renamed check-by-version check-removed kind \
+.PHONY: toolchain cargo-deny advisories dashboard lint-files check-renamed check-by-version check-removed kind \
 	image-push image-index release-version changelog bump
 
 toolchain: ## the Rust toolchain of `rust-version`, by rustup
@@ -10,6 +10,9 @@ cargo-deny: ## install it where it is missing
 advisories: ## known vulnerabilities among the dependencies; fetches the list of them
 	cargo deny --workspace check advisories
 	[ ! -d examples ] || cargo deny --manifest-path examples/Cargo.toml --workspace --config examples/deny.toml check advisories
+	[ ! -d rollout ] || cargo deny --manifest-path rollout/libraries/rust/Cargo.toml --workspace --config deny.toml check advisories
+dashboard: tools ## draw docs/images/dashboard.svg anew, from a minute in which two pods are replaced
+	$(WITH_TOOLS) cargo test --locked --package landfall --test prometheus -- --ignored
 lint-files: tools ## scripts, manifests and workflows; fetches their linters by pip
 	scripts/lint-files.sh
 check-renamed: tools ## a copy of the last commit under another name passes its checks
@@ -21,7 +24,7 @@ check-removed: tools ## what is left when all that can be removed is removed
 	cargo fetch --locked --quiet
 	$(WITH_TOOLS) cargo test --locked --package xtask --test remove -- --ignored
 kind: ## a cluster by kind, and `make e2e` on it; k8s/kind.sh says what it needs
-	DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" k8s/kind.sh
+	DOCKER=$(DOCKER) ROLLOUT_ARGS="$(ROLLOUT_ARGS)" INGRESS_ARGS="$(INGRESS_ARGS)" k8s/kind.sh
 
 image-push: ## build the image for this architecture, with a bill of materials and provenance, and push it: IMAGE=
 	$(DOCKER) buildx inspect release > /dev/null 2>&1 || $(DOCKER) buildx create --name release --driver docker-container

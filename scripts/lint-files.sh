@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 PATH="$PWD/.tools/python/bin:$PWD/.tools/bin:$PATH"
 
 shopt -s nullglob
-shellcheck -x -P SCRIPTDIR scripts/*.sh k8s/*.sh k8s/*/*.sh rollout/*.sh image/*.sh .ci/run
+shellcheck -x -P SCRIPTDIR scripts/*.sh k8s/*.sh k8s/*/*.sh rollout/*.sh rollout/libraries/*.sh image/*.sh .ci/run
 yamllint -d '{extends: relaxed, rules: {line-length: disable}}' k8s .github compose*.yaml
 k8s/checkov.sh
 if [ -d .github/workflows ]; then

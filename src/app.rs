@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use landfall_telemetry::Logs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{runtime, sync::oneshot};
 use tracing::{error, info, warn};
@@ -29,7 +30,7 @@ use crate::{
     shutdown::{self, ShutdownSignal, Signals},
     status::Status,
     systemd,
-    telemetry::{self, Logs, TracingLayer},
+    telemetry::{self, TracingLayer},
     waiting::Timed,
 };
 
@@ -78,7 +79,7 @@ impl<V: Variables> Program<V> {
         };
         let Config { log, log_format, flush_timeout, .. } = &loaded.config;
         let log_limit = shutdown::log_flush_limit(flush_timeout.0);
-        let logs = match telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
+        let logs = match landfall_telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
             Ok(logs) => logs,
             Err(error) => return no_log(&error),
         };
@@ -95,7 +96,7 @@ impl<V: Variables> Program<V> {
                 ExitCode::FAILURE
             }
         };
-        logs.writer.flush(log_limit);
+        logs.flush(log_limit);
         code
     }
 }
@@ -120,12 +121,12 @@ async fn unless_signalled<T: Send + 'static>(
 /// Logs as the defaults say, where no configuration has been read, and ends with this exit code.
 fn end_with(code: ExitCode, log_lines: impl FnOnce()) -> ExitCode {
     let Config { log, log_format, flush_timeout, .. } = Config::default();
-    let logs = match telemetry::init(&log, log_format, Vec::new()) {
+    let logs = match landfall_telemetry::init(&log, log_format, Vec::new()) {
         Ok(logs) => logs,
         Err(error) => return no_log(&error),
     };
     log_lines();
-    logs.writer.flush(shutdown::log_flush_limit(flush_timeout.0));
+    logs.flush(shutdown::log_flush_limit(flush_timeout.0));
     code
 }
 
@@ -166,7 +167,7 @@ where
     let (config, lifecycle) = (app.config.clone(), status.lifecycle.clone());
     let (health, metrics) = (status.health.clone(), status.metrics.clone());
     process::watch_process(&metrics, build.version, build.revision);
-    logs.writer.export(&metrics);
+    telemetry::export(logs.dropped(), &metrics);
     shutdown::export(&lifecycle, &config, &metrics);
 
     let [inherited, inherited_admin] = systemd::listeners()?;
@@ -220,7 +221,7 @@ where
 
     let cleanup = async {
         let cleaned_up = runtime.handle().spawn(service.cleanup).await.is_ok();
-        logs.filter.tell_left_out(true);
+        logs.tell_left_out();
         cleaned_up
     };
     Ok(shutdown::drain(&lifecycle, signals, accepting, &config, &connections, cleanup).await)

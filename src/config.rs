@@ -1,26 +1,14 @@
 //! Environment in, a checked value out: everything that is wrong at once, or one [`LoadedConfig`].
 
-mod file;
-mod load;
-mod value;
-mod variable;
-
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
 };
 
 #[doc(hidden)]
-pub use serde::{self, Serialize};
+pub use landfall_variables::declare;
+pub use landfall_variables::{ConfigError, ConfigErrors, HumanDuration, PREFIX, Secret, Source, Variable};
 
-#[doc(hidden)]
-pub use self::variable::{parse, shown};
-pub use self::{
-    load::{LoadedConfig, Source, list},
-    value::{HumanDuration, Secret},
-    variable::{PREFIX, Variable, Variables},
-};
 use crate::telemetry::{AccessLog, LogFilter, LogFormat};
 
 const DURATION: &str = "a duration such as 500ms, 10s or 1m";
@@ -108,7 +96,7 @@ const fn count(n: usize) -> NonZeroUsize {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::from_values(&Default::default()).expect("each variable has a default")
+        landfall_variables::Variables::from_values(&Default::default()).expect("each variable has a default")
     }
 }
 
@@ -132,40 +120,47 @@ impl Config {
     }
 }
 
-/// One thing that is wrong with the environment.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: expected {expected}{}", .found.iter().map(|found| format!("; found {found}")).collect::<String>())]
-pub struct ConfigError {
-    /// The variable at fault.
-    pub variable: String,
-    /// What was expected of it.
-    pub expected: String,
-    /// What was found; absent where it may be a secret.
-    pub found: Option<String>,
+/// A set of variables of a service's own; [`variables!`](crate::variables) declares one.
+pub trait Variables: landfall_variables::Variables<Config> {}
+
+impl<V: landfall_variables::Variables<Config>> Variables for V {}
+
+/// The engine's configuration and the service's own variables, and how they came about.
+pub type LoadedConfig<V = ()> = landfall_variables::LoadedConfig<Config, V>;
+
+/// Every variable there is: the engine's, then the service's own.
+pub fn list<V: Variables>() -> impl Iterator<Item = &'static Variable> {
+    LoadedConfig::<V>::list()
 }
 
-/// Everything that is wrong with the environment.
-#[derive(Debug, Clone, Default, thiserror::Error)]
-#[error("{}", .0.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigErrors(pub Vec<ConfigError>);
-
-impl ConfigErrors {
-    /// Adds an error about a field unless it holds. A secret must not be among what was found.
-    pub fn expect(
-        &mut self,
-        holds: bool,
-        field: &str,
-        expected: impl fmt::Display,
-        found: impl fmt::Display,
-    ) {
-        if !holds {
-            self.push(variable::name(field), expected.to_string(), Some(found.to_string()));
-        }
-    }
-
-    fn push(&mut self, variable: String, expected: String, found: Option<String>) {
-        self.0.push(ConfigError { variable, expected, found });
-    }
+/// Declares a struct of variables that are read from the environment.
+///
+/// Each line is the variable's meaning, its field and type, its default (without one it is required), what a value
+/// has to look like, and what of [`Variable`](crate::config::Variable)'s is to be said of it: `secret` where it is never
+/// to be shown, `within` for the bounds of a duration. After the struct may follow
+/// [`check`](landfall_variables::Variables::check), for what holds between variables.
+///
+/// ```
+/// use landfall::config::HumanDuration;
+///
+/// landfall::variables! {
+///     /// The variables of this service's own.
+///     pub struct Variables {
+///         /// How many items a page has.
+///         page_size: u16 = 20, "a whole number, 0 to 65535";
+///         /// How long an item is kept.
+///         retention: HumanDuration = HumanDuration::hours(1), "a duration such as 10m",
+///             within(HumanDuration::secs(1), HumanDuration::hours(24));
+///         /// Where the items are kept.
+///         database_url: landfall::config::Secret, "a URL that begins with postgres://", secret;
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! variables {
+    ($($declaration:tt)*) => {
+        $crate::config::declare! { beside $crate::config::Config; $($declaration)* }
+    };
 }
 
 #[cfg(test)]

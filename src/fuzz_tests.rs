@@ -1,4 +1,4 @@
-//! What strangers may send: the files of tests/corpus, and what random changes make of them. docs/testing.md says how to
+//! What strangers may send: the files of a package's tests/corpus, and what random changes make of them. docs/testing.md says how to
 //! look for longer, and how to keep what was found.
 
 use std::{

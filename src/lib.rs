@@ -36,10 +36,11 @@
 //! - `layers`, [`error`]: what wraps each request; problem+json
 //! - [`testing`]: a service without sockets, for tests of its routes
 //!
+//! What knows nothing of services is in crates of its own: `landfall-telemetry` writes the logs, `landfall-variables`
+//! reads the environment.
+//!
 //! No module imports one that imports it, and none knows a service.
 
-// So that the macro `variables` finds its way here too.
-extern crate self as landfall;
 // In place of which tests/loom has loom's.
 use std::sync;
 

@@ -70,8 +70,7 @@ fn unfinished_bodies_take_what_is_reckoned_for_them() {
 #[test]
 fn idle_connections_take_little() {
     let process = testbed().start();
-    let mut admin = process.connect_to_admin();
-    let mut ask = |clients: &mut Vec<_>| {
+    let ask = |clients: &mut Vec<_>| {
         for _ in 0..COUNT {
             let mut client = process.connect();
             client.get("/");
@@ -79,7 +78,7 @@ fn idle_connections_take_little() {
         }
         // Four times as long as it takes them to rest, which nothing tells.
         thread::sleep(Duration::from_secs(1));
-        resident(&mut admin)
+        resident(&mut process.connect_to_admin())
     };
     let mut clients = Vec::new();
     // Those that follow take the memory that was theirs.

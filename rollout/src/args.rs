@@ -82,8 +82,8 @@ pub(crate) struct Local {
     /// Also evict pods, scale down and up, kill clients' connections and stop processes, at random
     #[arg(long, conflicts_with_all = ["library", "through"])]
     pub(crate) chaos: bool,
-    /// The same run through each of these proxies, -h2 for HTTP/2 to the pods, and a table that compares them:
-    /// nginx, haproxy, haproxy-h2, envoy, envoy-h2, traefik, traefik-h2, caddy, caddy-h2
+    /// The same run through each of these proxies, and a table that compares them: nginx, haproxy, envoy, traefik, caddy;
+    /// but for nginx also -h2, with HTTP/2 to the pods, and -checks, which asks them by their readiness probe each second
     #[arg(long, value_name = "PROXY", value_delimiter = ',')]
     pub(crate) through: Vec<Proxy>,
     /// How long these keep an idle connection to a pod, unscaled [default: 4/5 of APP_IDLE_TIMEOUT]

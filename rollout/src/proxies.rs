@@ -9,6 +9,8 @@ pub(crate) struct Proxy {
     pub(crate) program: Program,
     /// HTTP/2 without TLS instead of HTTP/1.1.
     pub(crate) http2: bool,
+    /// It knows every address that a pod can have, and finds out by asking them which take requests, instead of being told.
+    pub(crate) checks: bool,
 }
 
 /// The programs that can be in front.
@@ -22,23 +24,40 @@ pub(crate) enum Program {
     Envoy,
     /// Told of endpoints by a file.
     Traefik,
-    /// In front of the Service's address: new endpoints are a new configuration, which closes idle clients.
+    /// In front of the Service's address: new endpoints are a new configuration, which closes idle clients. With checks in front
+    /// of every address that a pod can have.
     Caddy,
 }
 
 impl Proxy {
-    /// Every proxy, with each version of HTTP that it speaks to the pods.
-    pub(crate) const ALL: [Proxy; 9] = [
-        Proxy { program: Program::Nginx, http2: false },
-        Proxy { program: Program::Haproxy, http2: false },
-        Proxy { program: Program::Haproxy, http2: true },
-        Proxy { program: Program::Envoy, http2: false },
-        Proxy { program: Program::Envoy, http2: true },
-        Proxy { program: Program::Traefik, http2: false },
-        Proxy { program: Program::Traefik, http2: true },
-        Proxy { program: Program::Caddy, http2: false },
-        Proxy { program: Program::Caddy, http2: true },
+    /// Every proxy, with each version of HTTP that it speaks to the pods, and with checks where it has them.
+    pub(crate) const ALL: [Proxy; 13] = [
+        Proxy::plain(Program::Nginx),
+        Proxy::plain(Program::Haproxy),
+        Proxy::http2(Program::Haproxy),
+        Proxy::checks(Program::Haproxy),
+        Proxy::plain(Program::Envoy),
+        Proxy::http2(Program::Envoy),
+        Proxy::checks(Program::Envoy),
+        Proxy::plain(Program::Traefik),
+        Proxy::http2(Program::Traefik),
+        Proxy::checks(Program::Traefik),
+        Proxy::plain(Program::Caddy),
+        Proxy::http2(Program::Caddy),
+        Proxy::checks(Program::Caddy),
     ];
+
+    const fn plain(program: Program) -> Self {
+        Self { program, http2: false, checks: false }
+    }
+
+    const fn http2(program: Program) -> Self {
+        Self { program, http2: true, checks: false }
+    }
+
+    const fn checks(program: Program) -> Self {
+        Self { program, http2: false, checks: true }
+    }
 }
 
 impl Program {
@@ -56,7 +75,8 @@ impl Program {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.program.name(), if self.http2 { "-h2" } else { "" })
+        let (http2, checks) = (if self.http2 { "-h2" } else { "" }, if self.checks { "-checks" } else { "" });
+        write!(f, "{}{http2}{checks}", self.program.name())
     }
 }
 

@@ -14,9 +14,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// One rollout at a fifth of the timings with little load; the delay leaves Traefik's own lag room.
+/// One rollout at a fifth of the timings with little load; the delay leaves Traefik's own lag room, and the timeout ends
+/// connections that a proxy keeps to a pod that it no longer asks.
 fn replaced(arguments: &[&str], file: &Path) -> Output {
-    let short = ["--rollouts", "1", "--scale", "0.2", "--env", "APP_DRAIN_DELAY=3s"];
+    let timings = ["--env", "APP_DRAIN_DELAY=3s", "--env", "APP_DRAIN_TIMEOUT=2s"];
+    let short = [&["--rollouts", "1", "--scale", "0.2"][..], &timings].concat();
     let json = ["--json".as_ref(), file.as_os_str()];
     local(&short).args(arguments).args(json).current_dir(root()).output().unwrap()
 }
@@ -37,11 +39,12 @@ fn no_library_that_is_there_loses_a_request() {
 #[ignore = "needs `make proxies`"]
 fn no_proxy_loses_a_request() {
     let file = scratch("proxies.json");
-    let all = "nginx,haproxy,haproxy-h2,envoy,envoy-h2,traefik,traefik-h2,caddy,caddy-h2";
+    let all = "nginx,haproxy,haproxy-h2,haproxy-checks,envoy,envoy-h2,envoy-checks,traefik,traefik-h2,traefik-checks,\
+               caddy,caddy-h2,caddy-checks";
     let run = replaced(&["--through", all, "--clients", "busy=4,idle=8,fresh=2,post=2,stream=2"], &file);
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
     let reports = json(&file);
-    assert_eq!(reports.as_array().unwrap().len(), 9);
+    assert_eq!(reports.as_array().unwrap().len(), 13);
     for report in reports.as_array().unwrap() {
         let ended = report["pods"].as_array().unwrap().iter().filter(|pod| pod["end"]["exit"] == 0).count();
         assert_eq!(ended, 3, "{}", report["name"]);

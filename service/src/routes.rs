@@ -119,6 +119,7 @@ async fn greet(
         return Err(Problem::fields(errors));
     }
     state.greetings.inc();
+    tracing::debug!(times = guest.times, "greeted");
     let greeting = vec![format!("Hello, {}!", guest.name); guest.times.into()].join(" ");
     Ok((StatusCode::CREATED, Json(Greeting { greeting })))
 }

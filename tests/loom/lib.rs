@@ -9,7 +9,7 @@ extern crate self as tokio_util;
 #[path = "../../src/lifecycle.rs"]
 mod lifecycle;
 #[allow(dead_code, reason = "only what threads share is tested")]
-#[path = "../../src/telemetry/queue.rs"]
+#[path = "../../telemetry/src/queue.rs"]
 mod queue;
 mod stand_ins;
 #[allow(dead_code, reason = "only what threads share is tested")]

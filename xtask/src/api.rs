@@ -6,9 +6,12 @@ use crate::tree;
 
 const FILE: &str = "api.txt";
 
+/// The engine and the crates that it re-exports from.
+const CRATES: [&str; 3] = ["landfall", "landfall-telemetry", "landfall-variables"];
+
 /// Compares the list with the code, or writes it anew.
 pub(crate) fn api(root: &Path, accept: bool) -> Result<String, String> {
-    let now = list(root)?;
+    let now = CRATES.iter().map(|name| list(root, name)).collect::<Result<String, String>>()?;
     let before = fs::read_to_string(root.join(FILE)).unwrap_or_default();
     if accept {
         tree::write(root, FILE, &now)?;
@@ -28,11 +31,11 @@ pub(crate) fn api(root: &Path, accept: bool) -> Result<String, String> {
 }
 
 /// One line for each public item, by rustdoc's JSON. It is no stable format, so a released compiler has to be told to write it.
-fn list(root: &Path) -> Result<String, String> {
+fn list(root: &Path, name: &str) -> Result<String, String> {
     let target = root.join("target/api");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["rustdoc", "--quiet", "--locked", "--package", "landfall", "--lib", "--target-dir"])
+        .args(["rustdoc", "--quiet", "--locked", "--package", name, "--lib", "--target-dir"])
         .arg(&target)
         .args(["--", "-Z", "unstable-options", "--output-format", "json"])
         .env("RUSTC_BOOTSTRAP", "1")
@@ -42,11 +45,12 @@ fn list(root: &Path) -> Result<String, String> {
     if !status.success() {
         return Err("cargo rustdoc fails".to_owned());
     }
-    let api = public_api::Builder::from_rustdoc_json(target.join("doc/landfall.json"))
-        .omit_blanket_impls(true)
-        .omit_auto_trait_impls(true)
-        .omit_auto_derived_impls(true)
-        .build()
-        .map_err(|e| format!("rustdoc wrote what public-api cannot read (xtask/Cargo.toml): {e}"))?;
+    let api =
+        public_api::Builder::from_rustdoc_json(target.join(format!("doc/{}.json", name.replace('-', "_"))))
+            .omit_blanket_impls(true)
+            .omit_auto_trait_impls(true)
+            .omit_auto_derived_impls(true)
+            .build()
+            .map_err(|e| format!("rustdoc wrote what public-api cannot read (xtask/Cargo.toml): {e}"))?;
     Ok(api.items().map(|item| format!("{item}\n")).collect())
 }

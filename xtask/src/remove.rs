@@ -1,6 +1,6 @@
 //! Removes a part of the engine that a team does not want, and keeps newer engines from bringing it back.
 
-use std::{env, fmt::Write, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, env, fmt::Write, fs, path::Path, process::Command};
 
 use crate::{
     engine_lock::{self, EngineLock},
@@ -88,7 +88,26 @@ pub(crate) fn remove(root: &Path, what: &[&str]) -> Result<String, String> {
     lock.without.sort();
     lock.without.dedup();
     lock.write(root)?;
+    let gone: Vec<&str> = gone.into_iter().map(String::as_str).collect();
+    report.push_str(&still_named(root, &gone)?);
     Ok(format!("{} files are removed.\n{report}", gone.len()))
+}
+
+/// Where files that are left name what is gone, a line each.
+fn still_named(root: &Path, gone: &[&str]) -> Result<String, String> {
+    let folder = |path: &str| path.split_once('/').map(|(folder, _)| format!("{folder}/"));
+    let folders: BTreeSet<String> = gone.iter().filter_map(|path| folder(path)).collect();
+    let folders = folders.into_iter().filter(|folder| !root.join(folder).exists());
+    let names: Vec<String> = folders.chain(gone.iter().map(|path| (*path).to_owned())).collect();
+    let mut report = String::new();
+    for path in tree::files(root)?.iter().filter(|path| !path.ends_with(".lock")) {
+        for (number, line) in tree::text(root, path).unwrap_or_default().lines().enumerate() {
+            if names.iter().any(|name| line.contains(name)) {
+                let _ = writeln!(report, "{path}:{} still names it: {}", number + 1, line.trim());
+            }
+        }
+    }
+    Ok(report)
 }
 
 /// Whether a path is one of these, or in one of these folders, and not kept.

@@ -43,6 +43,8 @@ const NAMELESS: &[&str] = &[
     "examples/",
     "otlp/",
     "rollout/",
+    "telemetry/",
+    "variables/",
     "xtask/",
     "k8s/check/",
     "image/load.py",

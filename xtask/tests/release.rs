@@ -42,7 +42,15 @@ fn whatever_a_workflow_makes_is_a_target() {
         return; // and the workflows, which are the team's, may still make it
     }
     let targets = make_targets(&repository());
-    let Ok(workflows) = fs::read_dir(repository().join(".github/workflows")) else { return };
+    for (path, goal) in made_by_workflows() {
+        assert!(targets.contains(&goal), "{path}: there is no target `{goal}`");
+    }
+}
+
+/// Each workflow and a target that it makes.
+fn made_by_workflows() -> Vec<(String, String)> {
+    let mut made = Vec::new();
+    let Ok(workflows) = fs::read_dir(repository().join(".github/workflows")) else { return made };
     for path in workflows.map(|entry| entry.unwrap().path()) {
         let text = fs::read_to_string(&path).unwrap();
         let matrices =
@@ -58,8 +66,59 @@ fn whatever_a_workflow_makes_is_a_target() {
             goal.starts_with(|c: char| c.is_ascii_lowercase())
                 && goal.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'))
         };
-        for goal in goals.filter(is_goal) {
-            assert!(targets.contains(goal), "{}: there is no target `{goal}`", path.display());
+        made.extend(goals.filter(is_goal).map(|goal| (path.display().to_string(), goal.to_owned())));
+    }
+    made
+}
+
+#[test]
+fn what_make_test_ignores_a_workflow_or_ci_runs() {
+    // After the first renaming the workflows are the team's.
+    if repository().join("engine.lock").exists() {
+        return;
+    }
+    let ci = read(&repository(), ".ci/run");
+    let in_ci =
+        ci.lines().filter_map(|line| line.strip_prefix("make ")?.split(' ').next().map(str::to_owned));
+    let made: Vec<String> = made_by_workflows().into_iter().map(|(_, goal)| goal).chain(in_ci).collect();
+    // Each executable of tests whose ignored ones a target runs, and that target.
+    let mut run = Vec::new();
+    for makefile in ["Makefile", "scripts/ci.mk", "rollout/rollout.mk"] {
+        let mut target = "";
+        let text = read(&repository(), makefile);
+        for line in text.lines() {
+            if let Some((name, _)) = line.split_once(':').filter(|_| !line.starts_with('\t')) {
+                target = name;
+            } else if line.contains(" --ignored")
+                && let Some((_, test)) = line.split_once("--test ")
+            {
+                run.push((test.split(' ').next().unwrap().to_owned(), target.to_owned()));
+            }
+        }
+    }
+    let mut ignoring = Vec::new();
+    files_that_ignore(&repository(), &mut ignoring);
+    assert!(ignoring.len() >= 5, "{ignoring:?}");
+    for file in ignoring {
+        let mut parts = file.iter().skip_while(|part| *part != "tests").skip(1);
+        let test = parts.next().map(|part| part.to_str().unwrap().trim_end_matches(".rs"));
+        let is_run = run.iter().any(|(of, target)| Some(of.as_str()) == test && made.contains(target));
+        assert!(is_run, "{}: nothing that a workflow makes runs what is ignored", file.display());
+    }
+}
+
+/// The Rust files under a directory that have an ignored test.
+fn files_that_ignore(under: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(under).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            if ![".git", ".tools", "target"].iter().any(|skipped| path.ends_with(skipped)) {
+                files_that_ignore(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            if text.lines().any(|line| line.trim_start().starts_with("#[ignore")) {
+                found.push(path.strip_prefix(repository()).unwrap().to_owned());
+            }
         }
     }
 }

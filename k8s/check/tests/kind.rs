@@ -7,7 +7,11 @@ use std::{
     process::Command,
 };
 
-use manifests::render::root;
+use manifests::{
+    render::{kustomize, parse, root},
+    schema,
+};
+use serde_json::{Value, json};
 
 /// A checkout with the script alone, and programs that note how they are called.
 struct Machine(PathBuf);
@@ -26,14 +30,18 @@ impl Machine {
         let note = format!("echo \"$(basename \"$0\") $*\" >> '{}'", log.display());
         machine.program(
             "bin/kind",
-            &format!("[ \"$*\" != 'get clusters' ] || {{ echo '{clusters}'; exit; }}\n{note}"),
+            &format!(
+                "[ \"$*\" != 'get clusters' ] || {{ echo '{clusters}'; exit; }}\n{note}
+                [ \"$1\" != create ] || cat > '{}'",
+                machine.0.join("cluster.yaml").display()
+            ),
         );
         for program in ["bin/kubectl", "bin/docker", "bin/cargo"] {
             machine.program(program, &note);
         }
         machine.program(
             "rollout/e2e.sh",
-            &format!("{note}\necho \"$OVERLAY $LOAD $URL\" >> '{}'", log.display()),
+            &format!("{note}\necho \"$OVERLAY $LOAD $URL,$INGRESS\" >> '{}'", log.display()),
         );
         machine
     }
@@ -44,7 +52,7 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it was just made");
     }
 
-    /// Its exit code, and the first two words of each call in order.
+    /// Its exit code, and the first three words of each call in order.
     fn run(&self, variables: &[(&str, &str)]) -> (Option<i32>, Vec<String>) {
         let path = format!("{}:{}", self.0.join("bin").display(), env::var("PATH").unwrap_or_default());
         let mut command = Command::new("sh");
@@ -63,12 +71,14 @@ impl Machine {
     }
 }
 
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 7] = [
     "kubectl apply --filename",
     "kubectl --namespace kube-system",
     "kubectl --namespace kube-system",
+    "kubectl apply --filename",
+    "kubectl --namespace traefik",
     "e2e.sh",
-    "local kind http://127.0.0.1:30080",
+    "local kind http://127.0.0.1:30080,https://127.0.0.1:30443",
 ];
 
 fn steps(first: &[&str], last: &[&str]) -> Vec<String> {
@@ -86,6 +96,7 @@ fn a_cluster_is_made_and_deleted_also_when_a_request_was_lost() {
         log.contains("metrics-server/releases/download/v") && log.contains("--kubelet-insecure-tls"),
         "{log}"
     );
+    assert!(log.contains("kubectl apply --filename k8s/kind/traefik.yaml"), "{log}");
 
     let machine = Machine::new("kind-lost", "");
     machine.program("rollout/e2e.sh", "exit 1");
@@ -118,4 +129,30 @@ fn a_program_that_is_missing_is_named_and_nothing_is_done() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-engine is not on the PATH"));
     assert!(!Path::exists(&machine.0.join("log")));
+}
+
+#[test]
+fn the_ports_of_the_nodes_are_those_of_the_services_and_the_ingress_is_that_of_the_overlay() {
+    let machine = Machine::new("kind-ports", "");
+    machine.run(&[]);
+    let cluster = fs::read_to_string(machine.0.join("cluster.yaml")).expect("kind was given one");
+    let mapped = |port: &Value| {
+        let both = format!("{{containerPort: {port}, hostPort: {port}, listenAddress: 127.0.0.1}}");
+        assert!(cluster.contains(&both), "{cluster}");
+    };
+    let ingress = fs::read_to_string(root().join("kind/traefik.yaml")).expect("it is part of every checkout");
+    let ingress = parse(&ingress).expect("it is YAML");
+    let local = kustomize("overlays/local").expect("it renders");
+    let of = |objects: &[Value], kind: &str| {
+        let found = objects.iter().find(|object| object["kind"] == kind).cloned();
+        found.unwrap_or_else(|| panic!("there is no {kind}"))
+    };
+    for objects in [&ingress, &local] {
+        mapped(&of(objects, "Service")["spec"]["ports"][0]["nodePort"]);
+    }
+    let class = of(&local, "Ingress")["spec"]["ingressClassName"].clone();
+    assert_eq!(class, of(&ingress, "IngressClass")["metadata"]["name"]);
+    // Any host: it is asked by an address.
+    assert_eq!(of(&local, "Ingress")["spec"]["rules"][0]["host"], json!(null));
+    assert_eq!(ingress.iter().flat_map(schema::faults).collect::<Vec<_>>(), [""; 0]);
 }

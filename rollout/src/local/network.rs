@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use crate::unable::{OrUnable, Unable};
 
+const ADDRESSES: u32 = 250;
+
 /// A part of 127.0.0.0/8 that this run has for itself; each pod gets an address of its own.
 pub(crate) struct Network {
     base: u32,
     used: u32,
+    ports: [u16; 2],
 }
 
 impl Network {
@@ -15,23 +18,36 @@ impl Network {
     pub(crate) fn pick() -> Result<Self, Unable> {
         for _ in 0..100 {
             let base = u32::from(Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(..), 0));
-            let network = Self { base, used: 0 };
+            let mut network = Self { base, used: 0, ports: [0; 2] };
             if TcpListener::bind((network.address(1), 0)).is_ok() {
+                network.ports = network.next()?.1;
                 return Ok(network);
             }
         }
         Err(Unable("no address of 127.0.0.0/8 can be bound; `rollout local` needs Linux's loopback".into()))
     }
 
-    /// The next address, and this many ports that are free on it.
+    /// The first two ports of every address, unless one is taken there.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
+    /// Every address.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        (1..=ADDRESSES).map(|n| self.address(n))
+    }
+
+    /// The next address, and this many ports that are free on it: those of the others where they are.
     pub(crate) fn next<const N: usize>(&mut self) -> Result<(IpAddr, [u16; N]), Unable> {
-        self.used = self.used % 250 + 1;
+        self.used = self.used % ADDRESSES + 1;
         let address = self.address(self.used);
         let tried = "finding a free port";
         let mut held = Vec::new();
         let mut ports = [0; N];
-        for port in &mut ports {
-            let listener = TcpListener::bind((address, 0)).or_unable(tried)?;
+        for (n, port) in ports.iter_mut().enumerate() {
+            let wanted = self.ports.get(n).copied().unwrap_or(0);
+            let listener = TcpListener::bind((address, wanted)).or_else(|_| TcpListener::bind((address, 0)));
+            let listener = listener.or_unable(tried)?;
             *port = listener.local_addr().or_unable(tried)?.port();
             held.push(listener);
         }

@@ -15,7 +15,8 @@ use super::deployment::{Deployment, DeploymentCommand, Status};
 use super::network::Network;
 use super::overlay;
 use super::pod::Program;
-use super::proxy::running::Running;
+use super::proxy::configuration::Checks;
+use super::proxy::running::{How, Running};
 use super::timings::Timings;
 use crate::args::Local;
 use crate::clients::client::Context;
@@ -29,6 +30,9 @@ use crate::report::publish::publish;
 use crate::report::summary::{Report, Setting, Verdict};
 use crate::session::under_load;
 use crate::unable::{OrUnable, Unable};
+
+/// How often a proxy that checks asks each pod.
+const CHECK: Duration = Duration::from_secs(1);
 
 const PROXY_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,9 +102,14 @@ pub(crate) async fn once(
             let addresses = [(address, port).into(), balancer.address];
             // Below the pods' own, as the deploying page asks for.
             let keep_alive = args.proxy_keep_alive.unwrap_or_else(|| timings.idle_timeout.mul_f64(0.8));
-            let running =
-                Running::start(proxy, addresses, keep_alive, args.scale, log.as_deref(), balancer.usable());
-            Some(running.await?)
+            let checks = proxy.checks.then(|| Checks {
+                path: timings.readiness.path.clone(),
+                port: network.ports()[1],
+                period: CHECK.mul_f64(args.scale),
+                pool: network.addresses().map(|address| (address, network.ports()[0]).into()).collect(),
+            });
+            let how = How { keep_alive, checks, scale: args.scale };
+            Some(Running::start(proxy, addresses, how, log.as_deref(), balancer.usable()).await?)
         }
     };
     let mut target = args.load.target();
@@ -137,6 +146,8 @@ pub(crate) async fn once(
         cluster.complete(0).await?;
         routed(&balancer, timings.replicas).await?;
         if proxy.is_some() {
+            // Until it has checked each address, one that checks takes them all for pods.
+            sleep(CHECK.mul_f64(2.0 * args.scale)).await;
             // It takes a moment to hear of them.
             let _ = timeout(PROXY_PATIENCE, async {
                 while preflight::check(&context.target, &clients).await.is_err() {

@@ -9,8 +9,13 @@ use tower::ServiceExt;
 
 use super::*;
 
+/// What the service cannot start without.
+const REQUIRED: &str = include_str!("../../test.env");
+
 async fn service(vars: &[(&str, &str)]) -> Started {
-    testing::start(vars, start).await.unwrap()
+    let required =
+        REQUIRED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    testing::start(&[required.collect::<Vec<_>>().as_slice(), vars].concat(), start).await.unwrap()
 }
 
 async fn ask(service: &Started, request: Request) -> Response {

@@ -124,11 +124,21 @@ fn what_waits_too_long_for_a_thread_is_refused() {
 }
 
 #[test]
-fn a_machine_that_stands_still_again_and_again_is_no_reason_to_refuse() {
+fn a_few_that_wait_for_long_are_answered() {
     let mut thread = Thread::new();
-    for _ in 0..20 {
-        thread.freeze(Duration::from_millis(300));
-        assert_eq!(thread.load(1000, 0.5, Duration::from_micros(50)), 0);
+    // Three of them wait at a time.
+    thread.freeze(Duration::from_millis(600));
+    assert_eq!(thread.load(5, 20.0, Duration::from_millis(200)), 0);
+}
+
+#[test]
+fn a_machine_that_stands_still_again_and_again_is_no_reason_to_refuse() {
+    for (freeze, then) in [(300, 0.5), (150, 0.2)] {
+        let mut thread = Thread::new();
+        for _ in 0..20 {
+            thread.freeze(Duration::from_millis(freeze));
+            assert_eq!(thread.load(1000, then, Duration::from_micros(50)), 0, "{freeze} ms");
+        }
     }
 }
 

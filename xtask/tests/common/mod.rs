@@ -65,7 +65,7 @@ pub(crate) fn service(root: &Path) -> String {
 
 /// The targets of the Makefile and of what it includes.
 pub(crate) fn make_targets(root: &Path) -> BTreeSet<String> {
-    let files = ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "service/service.mk"];
+    let files = ["Makefile", "scripts/ci.mk", "rollout/rollout.mk", "examples/examples.mk", "service/service.mk"];
     let texts = files.iter().filter_map(|file| fs::read_to_string(root.join(file)).ok());
     let heads = texts.flat_map(|text| {
         text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect::<Vec<_>>()
@@ -141,6 +141,8 @@ pub(crate) fn cargo_in(name: &str, root: &Path, arguments: &[&str]) -> String {
         .args(arguments)
         .current_dir(root)
         .env("CARGO_TARGET_DIR", target(name))
+        // Otherwise cargo takes a copy's crates for ours, and does not see any more when ours are edited.
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();

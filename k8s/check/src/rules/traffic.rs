@@ -144,16 +144,20 @@ pub(super) fn routes(rendered: &Rendered) -> Vec<String> {
     faults
 }
 
-/// Every Ingress names its class, its host and a certificate for that host; there is one way in, not two.
+/// Every Ingress names its class, its host and a certificate for that host; there is one way in, not two. On one's own machine
+/// it is asked by an address, and needs no host.
 pub(super) fn public_host(rendered: &Rendered) -> Vec<String> {
     let mut faults = Vec::new();
+    let local = rendered.workloads().all(|workload| workload.local());
     for spec in rendered.ingresses.iter().filter_map(|ingress| ingress.spec.as_ref()) {
         if spec.ingress_class_name.is_none() {
             faults.push("Ingress: no class".to_owned());
         }
         for rule in spec.rules.iter().flatten() {
             let Some(host) = &rule.host else {
-                faults.push("Ingress: answers for every host".to_owned());
+                if !local {
+                    faults.push("Ingress: answers for every host".to_owned());
+                }
                 continue;
             };
             if !spec.tls.iter().flatten().any(|tls| tls.hosts.iter().flatten().any(|h| h == host)) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,11 +19,30 @@ pub(super) struct Settings {
     pub(super) http2: bool,
     /// How long it keeps an idle connection to a pod.
     pub(super) keep_alive: Duration,
+    pub(super) checks: Option<Checks>,
     /// Where its files are.
     pub(super) directory: PathBuf,
 }
 
+/// How long a check may take: as long as a probe.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Requests by which a proxy finds out which pods take requests; one that fails is enough.
+pub(crate) struct Checks {
+    pub(crate) path: String,
+    /// Where every pod answers them.
+    pub(crate) port: u16,
+    pub(crate) period: Duration,
+    /// Where pods can be: it is told once.
+    pub(crate) pool: Vec<SocketAddr>,
+}
+
 impl Settings {
+    /// The endpoints that it begins with.
+    pub(super) fn pool(&self) -> &[SocketAddr] {
+        self.checks.as_ref().map_or(&[], |checks| &checks.pool)
+    }
+
     pub(super) fn nginx(&self) -> String {
         let Self { address, service, directory, .. } = self;
         let (directory, keep_alive) = (directory.display(), self.keep_alive.as_millis());
@@ -64,6 +84,23 @@ http {{
         let Self { address, directory, .. } = self;
         let (directory, keep_alive) = (directory.display(), self.keep_alive.as_millis());
         let protocol = if self.http2 { "proto h2" } else { "" };
+        let servers = match &self.checks {
+            None => format!(
+                "    server-template pod 1-{SLOTS} 127.0.0.1:1 disabled pool-purge-delay {keep_alive}ms {protocol}"
+            ),
+            Some(Checks { path, port, period, pool }) => {
+                let (timeout, period) = (CHECK_TIMEOUT.as_millis(), period.as_millis());
+                let check = format!("check port {port} inter {period}ms fall 1 rise 1");
+                let server = |pod: &SocketAddr| {
+                    format!("    server {pod} {pod} pool-purge-delay {keep_alive}ms {check}")
+                };
+                let servers: Vec<String> = pool.iter().map(server).collect();
+                format!(
+                    "    timeout check {timeout}ms\n    option httpchk GET {path}\n{}",
+                    servers.join("\n")
+                )
+            }
+        };
         format!(
             "global
     stats socket {directory}/socket level admin
@@ -78,7 +115,7 @@ frontend clients
     bind {address}
     default_backend pods
 backend pods
-    server-template pod 1-{SLOTS} 127.0.0.1:1 disabled pool-purge-delay {keep_alive}ms {protocol}
+{servers}
 "
         )
     }
@@ -105,6 +142,9 @@ backend pods
                 "listeners": [{"address": envoy_address(*address), "filter_chains": [{"filters": [filter]}]}],
                 "clusters": [{
                     "name": "pods",
+                    // With few healthy ones it would send to the others too.
+                    "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+                    "health_checks": self.checks.iter().map(envoy_check).collect::<Vec<_>>(),
                     "type": "EDS",
                     "connect_timeout": "5s",
                     "eds_cluster_config": {"eds_config": {
@@ -126,7 +166,10 @@ backend pods
     pub(super) fn envoy_endpoints(&self, endpoints: &[SocketAddr]) -> String {
         let endpoints: Vec<Value> = endpoints
             .iter()
-            .map(|endpoint| json!({"endpoint": {"address": envoy_address(*endpoint)}}))
+            .map(|endpoint| {
+                let checked = self.checks.as_ref().map(|checks| json!({"port_value": checks.port}));
+                json!({"endpoint": {"address": envoy_address(*endpoint), "health_check_config": checked}})
+            })
             .collect();
         json!({"resources": [{
             "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -153,9 +196,16 @@ backend pods
         let scheme = if self.http2 { "h2c" } else { "http" };
         let servers: Vec<Value> =
             endpoints.iter().map(|endpoint| json!({"url": format!("{scheme}://{endpoint}")})).collect();
+        let mut balancer = json!({"servers": servers, "serversTransport": "pods"});
+        if let Some(Checks { path, port, period, .. }) = &self.checks {
+            let (period, timeout) = (seconds(*period), seconds(CHECK_TIMEOUT));
+            balancer["healthCheck"] = json!({
+                "path": path, "port": port, "interval": period, "unhealthyInterval": period, "timeout": timeout,
+            });
+        }
         json!({"http": {
             "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "pods"}},
-            "services": {"pods": {"loadBalancer": {"servers": servers, "serversTransport": "pods"}}},
+            "services": {"pods": {"loadBalancer": balancer}},
             "serversTransports": {"pods": {"forwardingTimeouts": {"idleConnTimeout": seconds(self.keep_alive)}}},
         }})
         .to_string()
@@ -163,9 +213,17 @@ backend pods
 
     pub(super) fn caddy(&self) -> String {
         let version = if self.http2 { "h2c" } else { "1.1" };
+        let checks = self.checks.as_ref().map(|Checks { path, port, period, .. }| {
+            let (period, timeout) = (seconds(*period), seconds(CHECK_TIMEOUT));
+            json!({"active": {"uri": path, "port": port, "interval": period, "timeout": timeout}})
+        });
+        let upstreams = self.checks.as_ref().map_or(slice::from_ref(&self.service), |checks| &checks.pool);
+        let upstreams: Vec<Value> =
+            upstreams.iter().map(|upstream| json!({"dial": upstream.to_string()})).collect();
         let proxy = json!({
             "handler": "reverse_proxy",
-            "upstreams": [{"dial": self.service.to_string()}],
+            "upstreams": upstreams,
+            "health_checks": checks,
             "transport": {
                 "protocol": "http",
                 "versions": [version],
@@ -185,6 +243,19 @@ backend pods
         })
         .to_string()
     }
+}
+
+fn envoy_check(checks: &Checks) -> Value {
+    let period = seconds(checks.period);
+    json!({
+        "timeout": seconds(CHECK_TIMEOUT),
+        "interval": period,
+        // Otherwise only each minute while there are no requests.
+        "no_traffic_interval": period,
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "http_health_check": {"path": checks.path},
+    })
 }
 
 fn envoy_address(address: SocketAddr) -> Value {

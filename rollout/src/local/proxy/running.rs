@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::configuration::{SLOTS, Settings};
+use super::configuration::{Checks, SLOTS, Settings};
 use crate::local::process::Process;
 use crate::proxies::{Program, Proxy};
 use crate::unable::{OrUnable, Unable};
@@ -32,6 +32,16 @@ pub(crate) struct Running {
     directory: PathBuf,
 }
 
+/// How a proxy is to treat the pods.
+pub(crate) struct How {
+    /// How long it keeps an idle connection to one.
+    pub(crate) keep_alive: Duration,
+    /// How it asks them whether they take requests, if it does.
+    pub(crate) checks: Option<Checks>,
+    /// What the timings of its own are multiplied by.
+    pub(crate) scale: f64,
+}
+
 /// What hears of endpoints.
 struct Follower {
     proxy: Proxy,
@@ -47,16 +57,16 @@ impl Running {
     pub(crate) async fn start(
         proxy: Proxy,
         [address, service]: [SocketAddr; 2],
-        keep_alive: Duration,
-        scale: f64,
+        how: How,
         log: Option<&Path>,
         endpoints: watch::Receiver<Vec<SocketAddr>>,
     ) -> Result<Self, Unable> {
         let program = find(proxy.program)?;
         let directory = std::env::temp_dir().join(format!("rollout-{}-{address}", std::process::id()));
         fs::create_dir_all(&directory).or_unable(directory.display())?;
-        let settings =
-            Settings { address, service, http2: proxy.http2, keep_alive, directory: directory.clone() };
+        let How { keep_alive, checks, scale } = how;
+        let http2 = proxy.http2;
+        let settings = Settings { address, service, http2, keep_alive, checks, directory: directory.clone() };
         let tried = format!("starting {}", program.display());
         let arguments = arguments(proxy.program, &settings, scale).or_unable(&tried)?;
         // Caddy keeps what it knows at home.
@@ -114,6 +124,9 @@ impl Follower {
 
     async fn tell(&mut self, endpoints: &[SocketAddr]) -> io::Result<()> {
         let settings = &self.settings;
+        if self.proxy.checks {
+            return Ok(());
+        }
         match self.proxy.program {
             Program::Envoy => {
                 replace(&settings.directory.join("endpoints.json"), &settings.envoy_endpoints(endpoints))
@@ -181,13 +194,13 @@ fn arguments(program: Program, settings: &Settings, scale: f64) -> io::Result<Ve
         }
         Program::Haproxy => vec!["-db".into(), "-f".into(), file("haproxy.cfg", settings.haproxy())?],
         Program::Envoy => {
-            file("endpoints.json", settings.envoy_endpoints(&[]))?;
+            file("endpoints.json", settings.envoy_endpoints(settings.pool()))?;
             let configuration = file("envoy.json", settings.envoy())?;
             let quiet = ["--disable-hot-restart", "--log-level", "error", "--concurrency", "2", "-c"];
             quiet.into_iter().map(String::from).chain([configuration]).collect()
         }
         Program::Traefik => {
-            file("endpoints.yaml", settings.traefik_endpoints(&[]))?;
+            file("endpoints.yaml", settings.traefik_endpoints(settings.pool()))?;
             settings.traefik(TRAEFIK_THROTTLE.mul_f64(scale))
         }
         Program::Caddy => vec!["run".into(), "--config".into(), file("caddy.json", settings.caddy())?],

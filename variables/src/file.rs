@@ -6,10 +6,10 @@ use std::{
 };
 
 /// The largest file, which is more than any value is long.
-pub(super) const LARGEST: u64 = 64 * 1024;
+pub(crate) const LARGEST: u64 = 64 * 1024;
 
 /// The text of a file. An error says what is wrong and does not say the path, which may be a secret by mistake.
-pub(super) fn read(path: &str) -> io::Result<String> {
+pub(crate) fn read(path: &str) -> io::Result<String> {
     // Asked first, because to open a pipe waits for somebody who writes.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));

@@ -12,40 +12,14 @@ use rustix::stdio;
 use tracing::warn;
 
 use super::queue::Queue;
-use crate::metrics::Metrics;
 
 /// From one write to the next. To wake the thread for each line would cost more than to write it at once.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Where log lines are written to. A clone is another handle to the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LogWriter(pub(super) Arc<Queue>);
-
-impl LogWriter {
-    /// Starts the thread that writes to stdout, and calls this every second at least.
-    pub(super) fn start(each_second: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let writer = Self::default();
-        let queue = writer.0.clone();
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_out(&queue, write_to_stdout, each_second))?;
-        Ok(writer)
-    }
-
-    /// Waits until everything is written, but no longer than this.
-    pub(crate) fn flush(&self, limit: Duration) {
-        self.0.flush(limit);
-    }
-
-    /// Exports how many lines were dropped.
-    pub(crate) fn export(&self, metrics: &Metrics) {
-        let dropped = metrics.counter(
-            "log_lines_dropped_total",
-            "Log lines that were not written, because stdout was not read or failed.",
-        );
-        let queue = self.0.clone();
-        metrics.on_scrape(move || dropped.inc_by(queue.dropped.load(Relaxed).saturating_sub(dropped.get())));
-    }
+/// Starts the thread that writes to stdout, and calls this every second at least.
+pub(super) fn start(queue: Arc<Queue>, each_second: impl Fn() + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("log".to_owned());
+    thread.spawn(move || write_out(&queue, write_to_stdout, each_second)).map(drop)
 }
 
 /// Writes all that waits in one go, again and again; `write` tells how much of it was not written.
@@ -60,7 +34,7 @@ fn write_out(queue: &Queue, write: impl Fn(&[u8]) -> usize, each_second: impl Fn
                 warn!(lines = dropped, "log lines were dropped: stdout was not read");
             }
         };
-        // The service's own layers see it too; a panic of theirs must not end the log.
+        // Layers of one's own see it too; a panic of theirs must not end the log.
         let _ = panic::catch_unwind(AssertUnwindSafe(tell));
         let lost = write(&lines);
         let lost = lines[lines.len() - lost..].iter().filter(|byte| **byte == b'\n').count();

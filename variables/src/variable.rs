@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Config, ConfigErrors, HumanDuration};
+use crate::{ConfigErrors, HumanDuration};
 
 /// What every variable's name begins with.
 pub const PREFIX: &str = "APP_";
@@ -76,57 +76,69 @@ impl Variable {
 }
 
 /// The variable of a field.
-pub(super) fn name(field: &str) -> String {
+pub(crate) fn name(field: &str) -> String {
     format!("{PREFIX}{}", field.to_uppercase())
 }
 
-/// A set of variables; [`variables!`](crate::variables) declares one.
-pub trait Variables: Serialize + Sized + Send + Sync + 'static {
+/// A set of variables, which may be checked beside a configuration `C`; [`declare!`](crate::declare) declares one.
+pub trait Variables<C>: Sized + Send + Sync + 'static {
     /// Each of them, in the order of the table.
     const LIST: &'static [Variable];
 
     /// Takes values that were each accepted, by field; `None` when a required one is missing.
     fn from_values(values: &BTreeMap<&'static str, String>) -> Option<Self>;
 
+    /// Each value as it is written, in the order of the table; `None` where there is none. Secrets are redacted.
+    fn shown(&self) -> Vec<Option<String>>;
+
     /// Finds what is wrong with values that are each right on their own.
-    fn check(&self, _config: &Config, _errors: &mut ConfigErrors) {}
+    fn check(&self, _config: &C, _errors: &mut ConfigErrors) {}
 }
 
-/// The set of a service that has no variables of its own.
-impl Variables for () {
+/// The set of a program that has no variables of its own.
+impl<C> Variables<C> for () {
     const LIST: &'static [Variable] = &[];
 
     fn from_values(_values: &BTreeMap<&'static str, String>) -> Option<Self> {
         Some(())
     }
+
+    fn shown(&self) -> Vec<Option<String>> {
+        Vec::new()
+    }
 }
 
-/// Declares a struct of variables that are read from the environment.
+/// Declares a struct of variables that are read from the environment, and the configuration beside which it is checked:
+/// the set itself, or `()`, where there is no other.
 ///
 /// Each line is the variable's meaning, its field and type, its default (without one it is required), what a value
 /// has to look like, and what of [`Variable`]'s is to be said of it: `secret` where it is never to be shown, `within`
-/// for the bounds of a duration. After the struct may follow
-/// [`check`](crate::config::Variables::check), for what holds between variables.
+/// for the bounds of a duration. After the struct may follow [`check`](crate::Variables::check), for what holds between
+/// variables.
 ///
 /// ```
-/// use landfall::config::HumanDuration;
+/// use landfall_variables::{LoadedConfig, declare};
 ///
-/// landfall::variables! {
-///     /// The variables of this service's own.
-///     pub struct Variables {
+/// declare! {
+///     beside ();
+///     /// What a page is like.
+///     pub struct Pages {
 ///         /// How many items a page has.
 ///         page_size: u16 = 20, "a whole number, 0 to 65535";
-///         /// How long an item is kept.
-///         retention: HumanDuration = HumanDuration::hours(1), "a duration such as 10m",
-///             within(HumanDuration::secs(1), HumanDuration::hours(24));
-///         /// Where the items are kept.
-///         database_url: landfall::config::Secret, "a URL that begins with postgres://", secret;
 ///     }
 /// }
+/// let set = [("APP_PAGE_SIZE".into(), "7".into())];
+/// assert_eq!(LoadedConfig::<(), Pages>::from_vars(set).unwrap().variables.page_size, 7);
+/// let wrong = [("APP_PAGE_SIZES".into(), "7".into())];
+/// assert_eq!(
+///     LoadedConfig::<(), Pages>::from_vars(wrong).unwrap_err().to_string(),
+///     "APP_PAGE_SIZES: expected no such variable; did you mean APP_PAGE_SIZE?"
+/// );
 /// ```
 #[macro_export]
-macro_rules! variables {
+macro_rules! declare {
     (
+        beside $config:ty;
         $(#[$outer:meta])*
         $visibility:vis struct $name:ident {
             $($(#[doc = $doc:literal])+ $field:ident: $kind:ty $(= $default:expr)?, $expects:expr
@@ -135,22 +147,21 @@ macro_rules! variables {
         $($check:tt)*
     ) => {
         $(#[$outer])*
-        #[derive(Debug, Clone, $crate::config::Serialize)]
-        #[serde(crate = "::landfall::config::serde")]
+        #[derive(Debug, Clone)]
         $visibility struct $name {
             $($(#[doc = $doc])+ pub $field: $kind,)+
         }
 
-        impl $crate::config::Variables for $name {
-            const LIST: &'static [$crate::config::Variable] = &[$($crate::config::Variable {
+        impl $crate::Variables<$config> for $name {
+            const LIST: &'static [$crate::Variable] = &[$($crate::Variable {
                 field: stringify!($field),
                 meaning: concat!($($doc),+).trim_ascii_start(),
                 expects: $expects,
                 bounds: None,
                 secret: false,
                 required: stringify!($($default)?).is_empty(),
-                default: || $crate::variables!(@shown $kind $(, $default)?),
-                accepts: |text| $crate::config::parse::<$kind>(text).is_some(),
+                default: || $crate::declare!(@shown $kind $(, $default)?),
+                accepts: |text| $crate::parse::<$kind>(text).is_some(),
             }$(.$also($($($argument),+)?))*),+];
 
             fn from_values(
@@ -158,17 +169,21 @@ macro_rules! variables {
             ) -> Option<Self> {
                 Some(Self {
                     $($field: match values.get(stringify!($field)) {
-                        Some(text) => $crate::config::parse(text)?,
-                        None => $crate::variables!(@default $($default)?),
+                        Some(text) => $crate::parse(text)?,
+                        None => $crate::declare!(@default $($default)?),
                     },)+
                 })
+            }
+
+            fn shown(&self) -> Vec<Option<String>> {
+                vec![$($crate::shown(&self.$field)),+]
             }
 
             $($check)*
         }
     };
     (@shown $kind:ty) => { None };
-    (@shown $kind:ty, $default:expr) => { $crate::config::shown::<$kind>(&$default) };
+    (@shown $kind:ty, $default:expr) => { $crate::shown::<$kind>(&$default) };
     (@default) => { return None };
     (@default $default:expr) => { $default };
 }
@@ -195,49 +210,5 @@ pub fn shown<T: Serialize>(value: &T) -> Option<String> {
             (!items.is_empty()).then(|| items.join(","))
         }
         other => Some(other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsString;
-
-    use crate::config::LoadedConfig;
-
-    #[test]
-    fn a_service_cannot_declare_a_variable_of_the_engines() {
-        crate::variables! {
-            struct Clashing {
-                /// A door.
-                port: String, "a door";
-            }
-        }
-        let errors = LoadedConfig::<Clashing>::from_vars([("APP_PORT".into(), "8080".into())]).unwrap_err();
-        assert_eq!(
-            errors.to_string(),
-            "APP_PORT: expected a name that the engine does not use; the service declares it too"
-        );
-    }
-
-    #[test]
-    fn a_list_is_shown_as_it_is_written() {
-        crate::variables! {
-            struct Lists {
-                /// Who may come.
-                guests: Vec<String> = vec!["ada".to_owned(), "bob".to_owned()], "names with commas between them";
-                /// Who may not.
-                banned: Vec<String> = Vec::new(), "names with commas between them";
-            }
-        }
-        let load = |vars: Vec<(OsString, OsString)>| LoadedConfig::<Lists>::from_vars(vars).unwrap();
-        let shown = |loaded: &LoadedConfig<Lists>, field| {
-            loaded.effective().find(|(variable, ..)| variable.field == field).unwrap().1
-        };
-        let defaults = load(Vec::new());
-        assert_eq!(shown(&defaults, "guests").as_deref(), Some("ada,bob"));
-        assert_eq!(shown(&defaults, "banned"), None);
-        let set = load(vec![("APP_BANNED".into(), "eve,mallory".into())]);
-        assert_eq!(set.variables.banned, ["eve", "mallory"]);
-        assert_eq!(shown(&set, "banned").as_deref(), Some("eve,mallory"));
     }
 }

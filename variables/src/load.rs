@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, fmt, net::IpAddr};
 
 use serde_json::{Value, json};
 
-use super::{Config, ConfigErrors, PREFIX, Variable, Variables, file, variable::shown};
+use crate::{ConfigErrors, PREFIX, Variable, Variables, file};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,12 @@ impl fmt::Display for Source {
     }
 }
 
-/// The engine's configuration and the service's own variables, and how they came about.
+/// The configuration and the program's own variables, and how they came about.
 #[derive(Debug, Clone)]
-pub struct LoadedConfig<V = ()> {
-    /// The engine's values in force.
-    pub config: Config,
-    /// The service's own.
+pub struct LoadedConfig<C, V = ()> {
+    /// The configuration in force.
+    pub config: C,
+    /// The program's own variables.
     pub variables: V,
     /// Where each value that is not a default came from, by field.
     pub sources: BTreeMap<&'static str, Source>,
@@ -40,7 +40,12 @@ pub struct LoadedConfig<V = ()> {
     pub service_links: Vec<String>,
 }
 
-impl<V: Variables> LoadedConfig<V> {
+impl<C: Variables<C>, V: Variables<C>> LoadedConfig<C, V> {
+    /// Every variable there is: the configuration's, then the program's own.
+    pub fn list() -> impl Iterator<Item = &'static Variable> {
+        C::LIST.iter().chain(V::LIST)
+    }
+
     /// Reads this process's environment.
     pub fn from_env() -> Result<Self, ConfigErrors> {
         Self::from_vars(std::env::vars_os())
@@ -48,7 +53,7 @@ impl<V: Variables> LoadedConfig<V> {
 
     /// Reads the given variables; those without the prefix are not looked at.
     pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { known: list::<V>().collect(), ..Reader::default() };
+        let mut reader = Reader { known: Self::list().collect(), ..Reader::default() };
         let vars: BTreeMap<_, _> = vars
             .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -59,37 +64,30 @@ impl<V: Variables> LoadedConfig<V> {
         }
         reader.require();
         let Reader { values, sources, service_links, mut errors, .. } = reader;
-        let config = Config::from_values(&values).expect("each of the engine's variables has a default");
-        config.check(&config, &mut errors);
-        let variables = V::from_values(&values);
-        if let Some(variables) = &variables {
-            variables.check(&config, &mut errors);
+        let (config, variables) = (C::from_values(&values), V::from_values(&values));
+        if let Some(config) = &config {
+            config.check(config, &mut errors);
+            variables.iter().for_each(|variables| variables.check(config, &mut errors));
         }
-        match variables {
-            Some(variables) if errors.0.is_empty() => Ok(Self { config, variables, sources, service_links }),
+        match (config, variables) {
+            (Some(config), Some(variables)) if errors.0.is_empty() => {
+                Ok(Self { config, variables, sources, service_links })
+            }
             _ => Err(errors),
         }
     }
 
     /// Each variable with its effective value, secrets redacted, and where that came from.
     pub fn effective(&self) -> impl Iterator<Item = (Variable, Option<String>, Source)> {
-        let fields = |value| match value {
-            serde_json::Value::Object(fields) => fields,
-            _ => serde_json::Map::new(),
-        };
-        let mut values = fields(serde_json::to_value(&self.config).expect("a struct of plain values"));
-        values.extend(fields(serde_json::to_value(&self.variables).expect("a struct of plain values")));
-        list::<V>().map(move |variable| {
-            let value = values.get(variable.field).and_then(shown);
+        let values = self.config.shown().into_iter().chain(self.variables.shown());
+        Self::list().zip(values).map(|(variable, value)| {
             let source = self.sources.get(variable.field).cloned().unwrap_or(Source::Default);
             (*variable, value, source)
         })
     }
-}
 
-impl<V: Variables> LoadedConfig<V> {
-    /// What is in force, for programs.
-    pub(crate) fn to_json(&self) -> Value {
+    /// What is in force, for programs: an array of one object for each variable.
+    pub fn to_json(&self) -> Value {
         let row = |(variable, value, source): (Variable, Option<String>, Source)| {
             json!({
                 "name": variable.name(),
@@ -104,8 +102,8 @@ impl<V: Variables> LoadedConfig<V> {
         self.effective().map(row).collect()
     }
 
-    /// What is in force, for people.
-    pub(crate) fn to_table(&self) -> String {
+    /// What is in force, for people: a table with a line for each variable.
+    pub fn to_table(&self) -> String {
         let header = ["VARIABLE", "VALUE", "SOURCE", "MEANING"].map(str::to_owned);
         let rows = self.effective().map(|(variable, value, source)| {
             let value = value.unwrap_or_else(|| "-".to_owned());
@@ -119,11 +117,6 @@ impl<V: Variables> LoadedConfig<V> {
         };
         rows.iter().map(line).collect()
     }
-}
-
-/// Every variable there is: the engine's, then the service's own.
-pub fn list<V: Variables>() -> impl Iterator<Item = &'static Variable> {
-    Config::LIST.iter().chain(V::LIST)
 }
 
 /// Reads variables one by one.
@@ -246,65 +239,5 @@ fn is_service_link(name: &str, value: &str) -> bool {
             value.strip_prefix(&protocol.to_lowercase()).is_some_and(|rest| rest.starts_with("://"))
         }),
         _ => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]) && is_port(value),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{config::Secret, fuzz_tests::holds};
-
-    crate::variables! {
-        struct Own {
-            /// Who may come in.
-            token: Option<Secret> = None, "a token, not empty", secret;
-            /// Who has.
-            guests: Vec<String> = Vec::new(), "names with commas between them";
-        }
-    }
-
-    fn load(vars: &[(String, String)]) -> Result<LoadedConfig<Own>, ConfigErrors> {
-        LoadedConfig::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())))
-    }
-
-    #[test]
-    fn any_variables_are_taken_in_and_told_again_or_refused_with_reasons_and_no_secret() {
-        holds("variables", |input| {
-            let text = input.text();
-            let vars: Vec<_> = text
-                .lines()
-                .filter_map(|line| line.split_once('='))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
-            match load(&vars) {
-                Ok(loaded) => {
-                    let told = |loaded: &LoadedConfig<Own>| {
-                        let set = loaded.effective().filter(|(.., source)| *source != Source::Default);
-                        set.filter_map(|(variable, value, _)| Some((variable.name(), value?)))
-                            .collect::<Vec<_>>()
-                    };
-                    let again =
-                        load(&told(&loaded)).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
-                    prop_assert_eq!(told(&again), told(&loaded));
-                    let shown = format!("{loaded:?}");
-                    prop_assert!(!shown.contains("hunter2hunter2") || is_no_secret(&vars));
-                }
-                Err(errors) => {
-                    prop_assert!(!errors.0.is_empty());
-                    prop_assert!(!errors.to_string().contains("hunter2hunter2") || is_no_secret(&vars));
-                }
-            }
-            Ok(())
-        });
-    }
-
-    /// Whether the token stands where none is expected.
-    fn is_no_secret(vars: &[(String, String)]) -> bool {
-        let has_token = |text: &String| text.contains("hunter2hunter2");
-        vars.iter().any(|(name, value)| {
-            has_token(name) || (has_token(value) && !["APP_TOKEN", "APP_TOKEN_FILE"].contains(&name.as_str()))
-        })
     }
 }

@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{config::parse, fuzz_tests::holds};
+    use crate::{fuzz_tests::holds, parse};
 
     #[test]
     fn any_duration_that_is_taken_is_a_year_at_most_and_is_read_back_as_it_is_shown() {
