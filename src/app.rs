@@ -29,6 +29,7 @@ use crate::{
     service::{App, Service, StartError},
     shutdown::{self, ShutdownSignal, Signals},
     status::Status,
+    systemd,
     telemetry::{self, TracingLayer},
     waiting::Timed,
 };
@@ -169,8 +170,10 @@ where
     telemetry::export(logs.dropped(), &metrics);
     shutdown::export(&lifecycle, &config, &metrics);
 
-    let listener = bind("APP_PORT", config.address(), config.stall_timeout.0)?;
-    let admin_listener = bind("APP_ADMIN_PORT", config.admin_address(), config.stall_timeout.0)?;
+    let [inherited, inherited_admin] = systemd::listeners()?;
+    let listener = bind("APP_PORT", inherited, config.address(), config.stall_timeout.0)?;
+    let admin_listener =
+        bind("APP_ADMIN_PORT", inherited_admin, config.admin_address(), config.stall_timeout.0)?;
     info!(
         name = build.name,
         version = build.version,
@@ -183,11 +186,18 @@ where
     // This thread has a runtime of its own for signals, phases and the admin port: a main runtime that is
     // saturated or stuck is seen, reported and ended from here.
     tokio::spawn(admin_server(admin_listener, admin::router(status, &logs.filter)).run());
+    let threads = config.worker_threads(thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("main")
+        .enable_all()
+        .build()?;
     // Never dropped, which would wait for what is stuck on it: it ends with the process.
-    let runtime =
-        ManuallyDrop::new(runtime::Builder::new_multi_thread().thread_name("main").enable_all().build()?);
+    let runtime = ManuallyDrop::new(runtime);
     process::watch_runtime(&metrics, runtime.handle());
     health.watch_runtime(runtime.handle(), &lifecycle, config.heartbeat_limit.0);
+
+    tokio::spawn(systemd::notify(health.clone(), lifecycle.clone()));
 
     let starting = runtime.handle().spawn(async move { start(app).await });
     let service = tokio::select! {
@@ -206,7 +216,7 @@ where
         &health,
         &metrics,
         lifecycle.drain(),
-        runtime.handle().metrics().num_workers(),
+        threads,
     )
     .await?;
     let limits = within_descriptors(Limits::from(&*config));
@@ -261,8 +271,14 @@ pub(crate) async fn router(
     Ok(router.with_state(()))
 }
 
-fn bind(variable: &str, address: SocketAddr, stall: Duration) -> Result<TcpListener, StartError> {
-    server::bind(address, stall)
+/// What was handed over, or the address.
+fn bind(
+    variable: &str,
+    inherited: Option<TcpListener>,
+    address: SocketAddr,
+    stall: Duration,
+) -> Result<TcpListener, StartError> {
+    server::bind(inherited, address, stall)
         .map_err(|error| format!("{variable}: can't listen on {address}: {error}").into())
 }
 

@@ -52,6 +52,10 @@ crate::variables! {
         max_in_flight: NonZeroUsize = count(1024), COUNT;
         /// How long a request may wait for a thread while others always do; then it is shed with 503 and Retry-After.
         max_wait: HumanDuration = HumanDuration::millis(100), DURATION, within(SHORTEST, DAY);
+        /// Threads of the main runtime. Without it `APP_CPU_REQUEST`, 2 at least; without that, and at most, one for each core it may use.
+        worker_threads: Option<NonZeroUsize> = None, COUNT;
+        /// The pod's CPU request in cores, rounded up, from the downward API.
+        cpu_request: Option<NonZeroUsize> = None, COUNT;
         /// Limit for a new connection to send its first bytes.
         first_byte_timeout: HumanDuration = HumanDuration::secs(10), DURATION, within(SHORTEST, DAY);
         /// Limit from the first byte of a request to the end of its head, then 408.
@@ -107,6 +111,14 @@ impl Config {
     /// Where probes and metrics listen.
     pub fn admin_address(&self) -> SocketAddr {
         (self.host, self.admin_port).into()
+    }
+
+    /// How many threads the main runtime has on so many cores.
+    pub(crate) fn worker_threads(&self, cores: usize) -> usize {
+        let Self { worker_threads, cpu_request, .. } = *self;
+        // With two, a handler that computes does not hold up all others.
+        let by_request = cpu_request.map_or(cores, |request| request.get().max(2).min(cores));
+        worker_threads.map_or(by_request, NonZeroUsize::get)
     }
 }
 

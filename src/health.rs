@@ -233,6 +233,11 @@ impl Health {
             .collect()
     }
 
+    /// Whether none of its critical checks fails.
+    pub(crate) fn passes(&self, endpoint: Endpoint) -> bool {
+        self.report(endpoint, |_| true).passes()
+    }
+
     fn report(&self, endpoint: Endpoint, wanted: impl Fn(&str) -> bool) -> Report {
         let checks = self.checks();
         let asked = checks.iter().filter(|check| check.endpoint == endpoint && wanted(check.name));

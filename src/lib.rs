@@ -28,6 +28,7 @@
 //! - `app`: the order things happen in
 //! - `service`: what a service gets to build itself from, and what it gives to be run
 //! - `lifecycle`, `shutdown`: the phases; signals and the sequence
+//! - `systemd`: sockets that are handed over, and what is told to who did
 //! - `server`: accept loop, connection deadlines, draining connections
 //! - [`health`], [`metrics`], `admin`, `status`: what the cluster and its operators ask
 //! - [`config`], `command`: environment in, a checked value out; and the command line
@@ -58,6 +59,7 @@ mod server;
 mod service;
 mod shutdown;
 mod status;
+mod systemd;
 pub mod telemetry;
 pub mod testing;
 pub mod trace;

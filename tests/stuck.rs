@@ -18,7 +18,7 @@ use support::{
 
 /// One thread serves, so that one handler can block them all, and whoever waits for it is not shed.
 fn one_worker() -> Setup {
-    testbed().set("TOKIO_WORKER_THREADS", "1").set("APP_MAX_WAIT", "1h")
+    testbed().set("APP_WORKER_THREADS", "1").set("APP_MAX_WAIT", "1h")
 }
 
 #[test]

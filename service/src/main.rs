@@ -7,6 +7,10 @@ use std::{io, process::ExitCode};
 
 use landfall::{Program, Signals};
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<ExitCode> {
     let signals = Signals::register()?;

@@ -114,6 +114,22 @@ fn values_that_contradict_each_other_are_faults() {
 }
 
 #[test]
+fn worker_threads_go_by_what_is_said_then_by_the_request_then_by_the_cores() {
+    for (variables, cores, expected) in [
+        (&[][..], 64, 64),
+        (&[("APP_CPU_REQUEST", "1")], 64, 2),
+        (&[("APP_CPU_REQUEST", "1")], 1, 1),
+        (&[("APP_CPU_REQUEST", "4")], 64, 4),
+        (&[("APP_CPU_REQUEST", "8")], 4, 4),
+        (&[("APP_CPU_REQUEST", "8"), ("APP_WORKER_THREADS", "1")], 64, 1),
+        (&[("APP_WORKER_THREADS", "96")], 64, 96),
+    ] {
+        let config = load(variables).unwrap().config;
+        assert_eq!(config.worker_threads(cores), expected, "{variables:?} on {cores}");
+    }
+}
+
+#[test]
 fn the_docs_have_the_table_of_the_engines_variables() {
     crate::testing::assert_documented::<Config>(include_str!("../../docs/configuration.md"));
 }

@@ -58,7 +58,7 @@ impl fmt::Display for Line {
 }
 
 impl Report {
-    fn passes(&self) -> bool {
+    pub(super) fn passes(&self) -> bool {
         self.lines.iter().all(|line| line.status != FAILED)
     }
 

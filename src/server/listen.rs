@@ -27,11 +27,18 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 64 * 1024;
 
-/// Takes the address, so that clients can queue, without serving yet. A peer with no room for what it is sent has the
-/// stall limit at least.
-pub(crate) fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+/// Takes the address, so that clients can queue, without serving yet, unless there is a listener already. A peer with no
+/// room for what it is sent has the stall limit at least.
+pub(crate) fn bind(
+    inherited: Option<TcpListener>,
+    address: SocketAddr,
+    stall: Duration,
+) -> io::Result<TcpListener> {
+    let is_inherited = inherited.is_some();
+    let socket = match inherited {
+        Some(listener) => Socket::from(listener),
+        None => Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?,
+    };
     // A response must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
@@ -42,7 +49,11 @@ pub(crate) fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListen
         socket.set_tcp_notsent_lowat(UNSENT)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    if !is_inherited {
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+    }
+    // Again, where it listens already: the queue is as long as ours would be.
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -58,7 +69,7 @@ mod tests {
     #[test]
     fn accepted_sockets_have_the_options_of_their_listener() {
         for (stall, user_timeout) in [(Duration::from_secs(10), SILENCE), (2 * SILENCE, 2 * SILENCE)] {
-            let listener = bind((Ipv4Addr::LOCALHOST, 0).into(), stall).unwrap();
+            let listener = bind(None, (Ipv4Addr::LOCALHOST, 0).into(), stall).unwrap();
             let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             listener.set_nonblocking(false).unwrap();
             let (accepted, _) = listener.accept().unwrap();

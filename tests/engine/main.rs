@@ -35,3 +35,4 @@ mod strangers;
 #[allow(dead_code, reason = "the tests beside this folder use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;

@@ -4,10 +4,12 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
+    num::NonZeroUsize,
     process::{Command, Stdio},
+    thread::available_parallelism,
 };
 
-use crate::support::process::testbed;
+use crate::support::process::{metric, testbed};
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() {
@@ -61,6 +63,20 @@ fn what_the_cluster_and_its_operators_ask_for_is_there() {
         "tokio_workers_busy_seconds_total ",
     ] {
         assert!(metrics.lines().any(|line| line.starts_with(name)), "{name}\n{metrics}");
+    }
+}
+
+#[test]
+fn there_are_as_many_workers_as_asked_for() {
+    for (name, value, expected) in [("APP_WORKER_THREADS", "3", 3), ("APP_CPU_REQUEST", "1", 2)] {
+        let process = testbed().set(name, value).start();
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        let expected = if name == "APP_CPU_REQUEST" { cores.min(expected) } else { expected };
+        assert_eq!(
+            metric(&mut process.connect_to_admin(), "tokio_workers"),
+            expected as u64,
+            "{name}={value}"
+        );
     }
 }
 

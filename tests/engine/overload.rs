@@ -8,7 +8,7 @@ use crate::support::{
 const SHED: &str = "http_server_requests_shed_total{reason=\"wait\"}";
 
 fn with_one_thread(max_wait: &str) -> Process {
-    testbed().set("TOKIO_WORKER_THREADS", "1").set("APP_MAX_WAIT", max_wait).start()
+    testbed().set("APP_WORKER_THREADS", "1").set("APP_MAX_WAIT", max_wait).start()
 }
 
 /// Asks for work that only one thread does, from so many clients at once.

@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
@@ -43,6 +44,19 @@ impl Setup {
     /// Sets a variable of its environment.
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
+        self
+    }
+
+    /// Hands over listening sockets as systemd does: the service's as its stdin, the admin port's as its stderr, which a shell moves to where
+    /// they are looked for.
+    pub(crate) fn with_sockets(mut self, sockets: [&TcpListener; 2]) -> Self {
+        const SCRIPT: &str = "exec 3<&0 4<&2 </dev/null 2>/dev/null; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\"";
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().arg("-c").arg(SCRIPT).arg(self.0.get_program()).stdout(Stdio::piped());
+        shell.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let [service, admin] = sockets.map(|socket| OwnedFd::from(socket.try_clone().expect("it is open")));
+        shell.stdin(service).stderr(admin);
+        self.0 = shell;
         self
     }
 

@@ -80,8 +80,9 @@ fn variables(target: &str, rendered: &Rendered, workload: &Workload<'_>) -> Vari
     let mut all = required.clone();
     all.extend(rendered.environment(workload));
     for variable in workload.container.env.iter().flatten() {
-        if variable.value_from.is_some() {
-            all.insert(variable.name.clone(), "pod-7d4b9c-x2x4z".to_owned());
+        if let Some(from) = &variable.value_from {
+            let value = if from.resource_field_ref.is_some() { "1" } else { "pod-7d4b9c-x2x4z" };
+            all.insert(variable.name.clone(), value.to_owned());
         }
     }
     let known = effective(&required).unwrap_or_default();

@@ -239,13 +239,14 @@ pub(super) fn no_service_links(rendered: &Rendered) -> Vec<String> {
     })
 }
 
-/// The variables that must be set, and from which field of the pod when they are its own.
+/// The variables that must be set, and from which field of the pod or of its container when they are its own.
 const REQUIRED: &[(&str, Option<&str>)] = &[
     ("APP_TERMINATION_GRACE_PERIOD", None),
     ("APP_DRAIN_DELAY", None),
     ("APP_DRAIN_TIMEOUT", None),
     ("APP_FLUSH_TIMEOUT", None),
     ("APP_IDLE_TIMEOUT", None),
+    ("APP_CPU_REQUEST", Some("requests.cpu")),
     ("APP_POD_NAME", Some("metadata.name")),
     ("APP_POD_NAMESPACE", Some("metadata.namespace")),
     ("APP_NODE_NAME", Some("spec.nodeName")),
@@ -279,8 +280,10 @@ pub(super) fn environment(rendered: &Rendered) -> Vec<String> {
                 .flatten()
                 .find(|variable| variable.name == *name)
                 .and_then(|variable| variable.value_from.as_ref());
-            let found =
-                source.and_then(|from| from.field_ref.as_ref()).map(|field| field.field_path.as_str());
+            let found = source.and_then(|from| match &from.resource_field_ref {
+                Some(field) => Some(field.resource.as_str()),
+                None => from.field_ref.as_ref().map(|field| field.field_path.as_str()),
+            });
             if found != *field {
                 faults.push(format!("{name} comes from {found:?} and not from {field:?}"));
             }

@@ -81,6 +81,7 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("environment", PRODUCTION, "no drain delay", |b| {
         b.cut("Deployment", "/spec/template/spec/containers/0/env/1")
     }),
+    ("environment", PRODUCTION, "a CPU request as a fixed value", |b| b.env("APP_CPU_REQUEST", "1")),
     ("environment", PRODUCTION, "the pod's name as a fixed value", |b| b.env("APP_POD_NAME", "pod")),
     ("spread", PRODUCTION, "no spread over zones", |b| {
         b.cut("Deployment", "/spec/template/spec/topologySpreadConstraints/0")
