@@ -19,6 +19,9 @@ const OPTIONS: &[&str] = &[
 /// How a line that runs the program goes on after its name.
 const COMMANDS: &[&str] = &[" config", " healthcheck", " --version", " --help"];
 
+/// How the name of a unit of systemd goes on.
+const UNITS: &[&str] = &[".socket", "@.service", "@blue", "@green"];
+
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "off"];
 
 /// A name in the two ways in which it is written.
@@ -99,10 +102,11 @@ fn is_label(text: &str, at: usize, label: &str, language: Language) -> bool {
         whole.strip_prefix(':').is_some_and(|tag| tag.starts_with(|c: char| c.is_ascii_alphanumeric()));
     // A key of a ConfigMap that is filled from a file.
     let keyed = whole.starts_with(".json=");
+    let unit = UNITS.iter().any(|unit| whole.starts_with(unit));
     let runs = (before.ends_with("$ ") || previous == Some('`'))
         && COMMANDS.iter().any(|command| whole.starts_with(command));
     let optional = OPTIONS.iter().any(|option| before.ends_with(option));
-    quoted || segment || assigned || tagged || keyed || runs || optional || is_scalar(before, whole)
+    quoted || segment || assigned || tagged || keyed || unit || runs || optional || is_scalar(before, whole)
 }
 
 /// The beginning of a YAML value or of an item of a list that is one word.
@@ -185,6 +189,8 @@ kubectl create secret generic X --namespace X --from-file=TOKEN
 docker build -t X:local . && docker push registry.example.com/X@sha256:…
 The Service `X` and its Deployment `X-blue`; `X config` shows it.
 $ X --version; kill $(pidof X)
+install unit /etc/systemd/system/X@.service; systemctl enable X.socket X@blue
+Service=X@blue.service
 "#;
         for (from, to) in [("shop", "a"), ("a", "orders"), ("orders", "orders-x"), ("x2", "a-b")] {
             let old =
