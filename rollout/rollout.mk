@@ -17,7 +17,7 @@ proof: tools ## 50 replacements and a million requests under chaos, into docs/pr
 	$(ROLLOUT) local $(BINARY) --compare --modes none,flag --rollouts 5 --scale 0.1 $(ROLLOUT_ARGS) \
 	  --json target/naive.json || test $$? -eq 1
 	$(WITH_TOOLS) timeout --signal INT 27m target/release/rollout local $(BINARY) --overlay k8s/overlays/production \
-	  --chaos --rollouts 10 --requests 1000000 $(ROLLOUT_ARGS) \
+	  --chaos --rollouts 11 --requests 1000000 $(ROLLOUT_ARGS) \
 	  --beside target/naive.json --report docs/proof.html --json target/proof.json
 libraries: ## the clients of rollout --library; rollout/libraries/README.md
 	rollout/libraries/setup.sh
