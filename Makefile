@@ -86,8 +86,8 @@ canary: ## give the canary a share of the traffic: WEIGHT=0..100
 	k8s/canary.sh $(OVERLAY) "$(WEIGHT)"
 clean-config: ## remove ConfigMaps that no revision needs any more
 	k8s/clean-config.sh $(OVERLAY)
-check-placeholders: ## names in k8s that are still to be changed
-	k8s/check-placeholders.sh
+check-placeholders: ## names in k8s that are still to be changed, everywhere or in one OVERLAY
+	k8s/check-placeholders.sh $(if $(filter-out file,$(origin OVERLAY)),$(OVERLAY))
 
 include scripts/ci.mk
 -include rollout/rollout.mk

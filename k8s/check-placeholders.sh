@@ -16,6 +16,7 @@ for target in "$@"; do
     left=1
 done
 if [ $left -ne 0 ]; then
-    echo "These are placeholders. Names of yours stand in k8s/site/site.env; change-me stands in the component itself." >&2
+    echo "These are placeholders. They stand in k8s/site/site.env, or in the overlay and its components themselves:" >&2
+    grep -nE 'example\.com|change-me' site/site.env | sed 's|^|k8s/site/site.env:|' >&2 || true
 fi
 exit $left

@@ -26,7 +26,7 @@ crate::variables! {
         port: u16 = 8080, "a port, 0 to 65535";
         /// Port of probes, metrics and the log filter; 0 takes a free one.
         admin_port: u16 = 9090, "a port, 0 to 65535";
-        /// Log filter at the start; changed at run time by `PUT /log` on the admin port.
+        /// Log filter at the start, in place of `RUST_LOG`; changed at run time by `PUT /log` on the admin port.
         log: LogFilter = LogFilter::default(), "a log filter such as info or info,landfall=debug";
         /// Log format; `auto` is pretty on a terminal and JSON elsewhere.
         log_format: LogFormat = LogFormat::Auto, "one of auto, json, pretty";

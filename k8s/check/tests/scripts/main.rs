@@ -28,6 +28,7 @@ fn placeholders_that_are_left_are_found() {
     for left in ["kubernetes.io/metadata.name: change-me", "namespace: change-me"] {
         assert!(said.contains(left), "{left}: {said}");
     }
+    assert!(said.contains("k8s/site/site.env:11:monitoring-namespace=change-me"), "{said}");
     let (ok, said) = cluster.run(&root(), "check-placeholders.sh", &["local"]);
     assert!(ok, "a local overlay has none: {said}");
     let changed = copy("placeholders-changed", "");
