@@ -31,6 +31,7 @@ use crate::{
     status::Status,
     systemd,
     telemetry::{self, TracingLayer},
+    trace,
     waiting::Timed,
 };
 
@@ -79,7 +80,7 @@ impl<V: Variables> Program<V> {
         };
         let Config { log, log_format, flush_timeout, .. } = &loaded.config;
         let log_limit = shutdown::log_flush_limit(flush_timeout.0);
-        let logs = match landfall_telemetry::init(log, *log_format, (self.tracing)(&loaded.variables)) {
+        let logs = match trace::init(log, *log_format, (self.tracing)(&loaded.variables)) {
             Ok(logs) => logs,
             Err(error) => return no_log(&error),
         };
@@ -121,7 +122,7 @@ async fn unless_signalled<T: Send + 'static>(
 /// Logs as the defaults say, where no configuration has been read, and ends with this exit code.
 fn end_with(code: ExitCode, log_lines: impl FnOnce()) -> ExitCode {
     let Config { log, log_format, flush_timeout, .. } = Config::default();
-    let logs = match landfall_telemetry::init(&log, log_format, Vec::new()) {
+    let logs = match trace::init(&log, log_format, Vec::new()) {
         Ok(logs) => logs,
         Err(error) => return no_log(&error),
     };

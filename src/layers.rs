@@ -150,13 +150,12 @@ where
         let mut unread = None;
         // Most requests have no body.
         if !request.body().is_end_stream() {
-            let (limited, read) = limit_body(request, body, self.route.shared.stall_timeout);
-            (request, unread) = (limited, Some(read));
+            unread = Some(limit_body(&mut request, body, self.route.shared.stall_timeout));
         }
         let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let (handler, timer, is_judged) = (Some(handler), None, false);
-        let request = ResponseFuture { handler, timeout, timer, arrived, is_judged, unread, traced, guard };
-        if outlives_caller { Either::Right(Outliving::new(request)) } else { Either::Left(request) }
+        let begin = || ResponseFuture { handler, timeout, timer, arrived, is_judged, unread, traced, guard };
+        if outlives_caller { Either::Right(Outliving::new(begin())) } else { Either::Left(begin()) }
     }
 }
 
@@ -183,7 +182,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let _in_span = this.traced.enter();
+        let traced = this.traced.enter();
         if !mem::replace(this.is_judged, true) {
             let now = Instant::now();
             if let Err(reason) = this.guard.admit(now, now - *this.arrived) {
@@ -214,11 +213,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
         };
         let mut response = or_problem(response);
         let now = Instant::now();
+        waiting::answered(now);
         this.guard.answered(now);
         let took = now - *this.arrived;
         let Route { shared, series, .. } = &*this.guard.route;
         series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
-        this.traced.end(&mut response, series.route(), took, &shared.access);
+        traced.end(&mut response, series.route(), took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }

@@ -1,13 +1,19 @@
 //! A request id and a W3C trace id for every request, its span, and its access line.
 
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt, io,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
     response::Response,
 };
-use tracing::{Span, error, error_span, info, span, trace};
+use landfall_telemetry::{LogFilter, LogFormat, Logs, TracingLayer};
+use tracing::{Span, error, error_span, info, span::EnteredSpan, trace};
 
 use crate::telemetry::AccessLog;
 
@@ -24,32 +30,85 @@ const LONGEST_REQUEST_ID: usize = 128;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 thread_local! {
-    static CURRENT: RefCell<Option<Active>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// The context of a request, and the caller's `tracestate`.
-#[derive(Debug, Clone)]
+/// Whether spans wait until something is logged in them.
+static ON_DEMAND: AtomicBool = AtomicBool::new(false);
+
+/// Sends the logs of the process to stdout, and makes the span of a request when it is needed: at once for these layers,
+/// else when something is logged in it.
+pub(crate) fn init(filter: &LogFilter, format: LogFormat, layers: Vec<TracingLayer>) -> io::Result<Logs> {
+    let logs = landfall_telemetry::init(filter, format, layers, open_span)?;
+    ON_DEMAND.store(logs.spans_on_demand, Relaxed);
+    Ok(logs)
+}
+
+/// The ids of a request, the caller's `tracestate`, and its span.
+#[derive(Debug)]
 struct Active {
     context: TraceContext,
     state: Option<HeaderValue>,
+    request_id: RequestId,
+    /// What its span will say, until that is opened.
+    request: Option<(Method, Uri)>,
+    /// Open, while it is not entered.
+    span: Option<Span>,
+}
+
+/// The request that is being worked on.
+#[derive(Debug)]
+struct Current {
+    active: Box<Active>,
+    entered: Option<EnteredSpan>,
+}
+
+/// Opens the current request's span and enters it, unless that has been done.
+fn open_span() {
+    let wanted = CURRENT.with_borrow_mut(|current| {
+        let Active { context, request_id, request, .. } = &mut *current.as_mut()?.active;
+        // Taken before the span is made, which calls this again.
+        let (method, uri) = request.take()?;
+        Some((*context, request_id.header(), method, uri))
+    });
+    let Some((context, id, method, uri)) = wanted else { return };
+    // At error level, so that the ids stand on every line that the filter lets through.
+    let span = error_span!(
+        "request",
+        request_id = id.to_str().unwrap_or_default(),
+        trace_id = Hex::<32>::of(context.trace_id).as_str(),
+        span_id = Hex::<16>::of(context.span_id.into()).as_str(),
+        method = method.as_str(),
+        path = uri.path(),
+    );
+    set_entered(span.entered());
+}
+
+fn set_entered(span: EnteredSpan) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(current) = current {
+            current.entered = Some(span);
+        }
+    });
 }
 
 /// The trace of the request that is being worked on, `None` outside of one. A task that a handler spawns is outside:
 /// take it along.
 pub fn current() -> Option<TraceContext> {
-    CURRENT.with_borrow(|current| current.as_ref().map(|active| active.context))
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.active.context))
 }
 
 /// The `tracestate` header for a call that this request makes: the caller's, `None` when it sent none.
 pub fn tracestate() -> Option<HeaderValue> {
-    CURRENT.with_borrow(|current| current.as_ref()?.state.clone())
+    CURRENT.with_borrow(|current| current.as_ref()?.active.state.clone())
 }
 
 /// Says whether the current request's trace is recorded, which its outgoing calls hand on. For the tracing layer that
 /// records it, when the request's span is new.
 pub fn set_sampled(sampled: bool) {
     CURRENT.with_borrow_mut(|current| {
-        if let Some(Active { context, .. }) = current {
+        if let Some(Current { active, .. }) = current {
+            let context = &mut active.context;
             context.flags = context.flags & !1 | u8::from(sampled);
         }
     });
@@ -108,42 +167,81 @@ fn parse(header: &HeaderValue) -> Option<(u128, u64, u8)> {
 /// The span of a request, and what it takes to end it.
 #[derive(Debug)]
 pub(crate) struct Traced {
-    active: Active,
-    span: Span,
-    request_id: HeaderValue,
+    // None while it is the current one. Boxed, as it is moved there and back each time the request goes on.
+    active: Option<Box<Active>>,
 }
 
 impl Traced {
-    /// Finds or makes the ids of a request, and opens its span.
+    /// Finds or makes the ids of a request.
     pub(crate) fn begin(request: &Request) -> Self {
         let headers = request.headers();
         let context = TraceContext::of(headers);
         let state = headers.get(TRACESTATE).filter(|_| context.parent_id != 0).cloned();
-        let request_id = request_id(headers);
-        // Current already now, so that a tracing layer of the service's finds it when the span is new.
-        let _current = Entered::new(Active { context, state }, None);
-        // At error level, so that the ids stand on every line that the filter lets through.
-        let span = error_span!(
-            "request",
-            request_id = request_id.to_str().unwrap_or_default(),
-            trace_id = Hex::<32>::of(context.trace_id).as_str(),
-            span_id = Hex::<16>::of(context.span_id.into()).as_str(),
-            method = request.method().as_str(),
-            path = request.uri().path(),
-        );
-        let active = CURRENT.with_borrow(Clone::clone).expect("it has just been set");
-        Self { active, span, request_id }
+        let request_id = RequestId::of(headers);
+        let request = Some((request.method().clone(), request.uri().clone()));
+        let active = Active { context, state, request_id, request, span: None };
+        let mut traced = Self { active: Some(Box::new(active)) };
+        if !ON_DEMAND.load(Relaxed) {
+            let _current = traced.enter();
+            open_span();
+        }
+        traced
     }
 
     /// Makes what is logged part of the request's span, and its context the current one, until the guard is dropped.
-    pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered::new(self.active.clone(), Some(self.span.enter()))
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let mut before = None;
+        if let Some(mut active) = self.active.take() {
+            let span = active.span.take();
+            before = CURRENT.replace(Some(Current { active, entered: None }));
+            if let Some(span) = span {
+                set_entered(span.entered());
+            }
+        }
+        Entered { before, traced: self }
+    }
+}
+
+/// The id of a request: the caller's when it is at most 128 visible ASCII characters, else a new one.
+#[derive(Debug, Clone)]
+enum RequestId {
+    Callers(HeaderValue),
+    New(u128),
+}
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let acceptable = |id: &&HeaderValue| {
+            (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        match headers.get(REQUEST_ID).filter(acceptable) {
+            Some(id) => Self::Callers(id.clone()),
+            None => Self::New(fastrand::u128(..)),
+        }
     }
 
+    fn header(&self) -> HeaderValue {
+        match self {
+            Self::Callers(id) => id.clone(),
+            Self::New(id) => HeaderValue::from_bytes(&Hex::<32>::of(*id).0).expect("digits fit in a header"),
+        }
+    }
+}
+
+/// The request whose handler runs: its context is the current one of this thread until this is dropped.
+pub(crate) struct Entered<'a> {
+    before: Option<Current>,
+    traced: &'a mut Traced,
+}
+
+impl Entered<'_> {
     /// Puts the request id on the response, and writes the access line; at trace level, which tracing layers see, if
     /// there is to be none.
     pub(crate) fn end(&self, response: &mut Response, route: &str, took: Duration, access: &Access) {
-        response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        let id = |current: &Option<Current>| Some(current.as_ref()?.active.request_id.header());
+        if let Some(id) = CURRENT.with_borrow(id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         let failed = response.status().is_server_error();
         let worth_a_line = match access.log {
             AccessLog::All => true,
@@ -159,31 +257,12 @@ impl Traced {
     }
 }
 
-/// The caller's request id when it is at most 128 visible ASCII characters, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let acceptable = |id: &&HeaderValue| {
-        (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    headers.get(REQUEST_ID).filter(acceptable).cloned().unwrap_or_else(|| {
-        HeaderValue::from_bytes(&Hex::<32>::of(fastrand::u128(..)).0).expect("digits fit in a header")
-    })
-}
-
-/// The request whose handler runs: its context is the current one of this thread until this is dropped.
-pub(crate) struct Entered<'a> {
-    before: Option<Active>,
-    _span: Option<span::Entered<'a>>,
-}
-
-impl<'a> Entered<'a> {
-    fn new(active: Active, span: Option<span::Entered<'a>>) -> Self {
-        Self { before: CURRENT.replace(Some(active)), _span: span }
-    }
-}
-
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        CURRENT.replace(self.before.take());
+        if let Some(Current { mut active, entered }) = CURRENT.replace(self.before.take()) {
+            active.span = entered.map(EnteredSpan::exit);
+            self.traced.active = Some(active);
+        }
     }
 }
 
@@ -267,9 +346,9 @@ mod tests {
     #[test]
     fn an_id_that_is_too_long_or_not_visible_is_replaced() {
         let headers = |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).unwrap())]);
-        assert_eq!(request_id(&headers("abc-123")), "abc-123");
+        assert_eq!(RequestId::of(&headers("abc-123")).header(), "abc-123");
         for bad in ["", "with space", &"x".repeat(129)] {
-            let made = request_id(&headers(bad));
+            let made = RequestId::of(&headers(bad)).header();
             assert!(made != bad && made.len() == 32, "{bad}: {made:?}");
         }
     }
@@ -302,7 +381,7 @@ mod tests {
             let here = TraceContext::of(&HeaderMap::from_iter([(TRACEPARENT, header.clone())]));
             prop_assert_eq!(parse(&here.traceparent()), Some((here.trace_id, here.span_id, here.flags)));
             // Any other text may come as a request id, and goes into a header.
-            let id = request_id(&HeaderMap::from_iter([(REQUEST_ID, header.clone())]));
+            let id = RequestId::of(&HeaderMap::from_iter([(REQUEST_ID, header.clone())])).header();
             let is_fine = (1..=128).contains(&header.len())
                 && header.as_bytes().iter().all(|byte| *byte > 32 && *byte < 127);
             prop_assert_eq!(id == header, is_fine);

@@ -15,11 +15,23 @@ use pin_project_lite::pin_project;
 
 thread_local! {
     static READY_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static ANSWERED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Since when what runs on this thread right now could have run.
 pub(crate) fn ready_since() -> Instant {
     READY_SINCE.get().unwrap_or_else(Instant::now)
+}
+
+/// What runs on this thread has just answered a request.
+pub(crate) fn answered(now: Instant) {
+    ANSWERED.set(Some(now));
+}
+
+/// When what runs on this thread last answered a request in its present turn, else now: to ask the clock costs as much as a
+/// dozen atomic operations.
+pub(crate) fn last_answered() -> Instant {
+    ANSWERED.get().unwrap_or_else(Instant::now)
 }
 
 pin_project! {
@@ -49,6 +61,7 @@ impl<F: Future> Future for Timed<F> {
         // A task has the same waker all its life.
         this.wakes.task.get_or_init(|| cx.waker().clone());
         let first = this.wakes.first.swap(NEVER, Relaxed);
+        ANSWERED.set(None);
         READY_SINCE.set((first != NEVER).then(|| this.wakes.created + Duration::from_nanos(first)));
         let polled = this.future.poll(&mut Context::from_waker(this.waker));
         READY_SINCE.set(None);

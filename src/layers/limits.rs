@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -121,13 +122,13 @@ async fn reveal(request: Request, _handler: Next) -> Response {
 }
 
 /// Limits how large a body may be and how long it may stall, and tells when it has been read.
-pub(super) fn limit_body(mut request: Request, limit: usize, stall: Duration) -> (Request, Arc<AtomicBool>) {
+pub(super) fn limit_body(request: &mut Request, limit: usize, stall: Duration) -> Arc<AtomicBool> {
     // axum's own limit would cut in at 2 MB.
-    DefaultBodyLimit::disable().apply(&mut request);
+    DefaultBodyLimit::disable().apply(request);
     let read = Arc::new(AtomicBool::new(false));
-    let limited = |body| Limited::new(TimeoutBody::new(stall, body), limit);
-    let request = request.map(|body| Body::new(Told { body: limited(body), read: read.clone() }));
-    (request, read)
+    let limited = Limited::new(TimeoutBody::new(stall, mem::take(request.body_mut())), limit);
+    *request.body_mut() = Body::new(Told { body: limited, read: read.clone() });
+    read
 }
 
 pin_project! {

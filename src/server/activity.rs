@@ -357,7 +357,7 @@ impl<'a> Deadline<'a> {
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = (self.activity.awaiting(), self.activity.turn.load(Relaxed));
         if now != self.seen {
-            let at = Instant::now();
+            let at = waiting::last_answered().into();
             if now.0 == Awaiting::NothingHalfClosed
                 && self.seen == (Awaiting::Nothing, now.1)
                 && !self.activity.response_began.load(Relaxed)

@@ -19,6 +19,9 @@ use super::{Protocol, Shared, activity::Activity, transport::Socket};
 /// What an HTTP/2 client says first, RFC 9113 section 3.4.
 pub(super) const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is written as one piece, in bytes.
+const SMALL: usize = 512;
+
 /// A connection is open as long as its stream lives, also when it was upgraded to something else.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -165,6 +168,17 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Most responses are so small that it costs the kernel more to put them together.
+        let mut whole = [0; SMALL];
+        let length = parts.iter().map(|part| part.len()).sum();
+        if let Some(mut rest) = whole.get_mut(..length) {
+            for part in parts {
+                let (to, after) = rest.split_at_mut(part.len());
+                to.copy_from_slice(part);
+                rest = after;
+            }
+            return self.poll_write(cx, &whole[..length]);
+        }
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
         self.note(written)
     }

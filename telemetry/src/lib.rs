@@ -13,6 +13,7 @@ mod format;
 #[cfg(test)]
 #[path = "../../src/fuzz_tests.rs"]
 mod fuzz_tests;
+mod on_demand;
 mod queue;
 mod writer;
 
@@ -30,7 +31,7 @@ pub use self::{
     filter::{BadFilter, LogFilter, LogHandle},
     format::LogFormat,
 };
-use self::{format::SpanFields, queue::Queue};
+use self::{format::SpanFields, on_demand::OnDemand, queue::Queue};
 
 /// A layer of one's own, which sees spans and events beside the lines.
 pub type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -40,6 +41,8 @@ pub type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
 pub struct Logs {
     /// The filter that they obey.
     pub filter: LogHandle,
+    /// Whether the span that surrounds everything may wait until it is asked for.
+    pub spans_on_demand: bool,
     queue: Arc<Queue>,
 }
 
@@ -62,8 +65,14 @@ impl Logs {
 }
 
 /// Sends logs and panics of the whole process to stdout, and spans and events to these layers, whatever the filter is; a
-/// second call in one process changes nothing. It fails where no thread can be started.
-pub fn init(filter: &LogFilter, format: LogFormat, mut layers: Vec<TracingLayer>) -> io::Result<Logs> {
+/// second call in one process changes nothing. It fails where no thread can be started. Without layers, which see every
+/// span, `open_span` is called when the current one is needed.
+pub fn init(
+    filter: &LogFilter,
+    format: LogFormat,
+    mut layers: Vec<TracingLayer>,
+    open_span: fn(),
+) -> io::Result<Logs> {
     let handle = LogHandle::new(filter.clone());
     let floods = handle.clone();
     let queue = Arc::<Queue>::default();
@@ -81,8 +90,10 @@ pub fn init(filter: &LogFilter, format: LogFormat, mut layers: Vec<TracingLayer>
         Box::new(lines.json().flatten_event(true).with_span_list(false).fmt_fields(SpanFields))
     };
     // A filter for all is cheaper than one for the lines alone, which leaves the other layers what it leaves out.
-    let installed = if layers.is_empty() {
-        tracing_subscriber::registry().with(lines).with(handle.clone()).try_init()
+    let lines_alone = layers.is_empty();
+    let installed = if lines_alone {
+        let inner = tracing_subscriber::registry().with(lines).with(handle.clone());
+        OnDemand { inner, open: open_span }.try_init()
     } else {
         layers.push(Box::new(lines.with_filter(handle.clone())));
         tracing_subscriber::registry().with(layers).try_init()
@@ -90,7 +101,7 @@ pub fn init(filter: &LogFilter, format: LogFormat, mut layers: Vec<TracingLayer>
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
-    Ok(Logs { filter: handle, queue })
+    Ok(Logs { filter: handle, spans_on_demand: lines_alone && installed.is_ok(), queue })
 }
 
 fn log_panic(info: &panic::PanicHookInfo<'_>) {

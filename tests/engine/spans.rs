@@ -52,3 +52,24 @@ fn the_log_filter_takes_no_span_from_the_services_layer() {
     let spans = spans(process);
     assert!(spans.len() == 1 && spans[0].starts_with(TRACE), "{spans:?}");
 }
+
+#[test]
+fn every_line_of_a_request_carries_its_ids_whatever_needed_the_span_first() {
+    for layers in [false, true] {
+        let process = if layers { testbed().set("TESTBED_SPANS", "1") } else { testbed() }.start();
+        let mut client = process.connect();
+        let mut logged = 0;
+        for (how, lines) in [("plainly", 1), ("after", 1), ("current", 2), ("task", 2)] {
+            let path = format!("/log/{how}");
+            client.send(&traced(&path));
+            let response = client.response();
+            assert_eq!(response.status, 200);
+            for line in process.lines("logged", logged + lines).split_off(logged) {
+                assert_eq!(line["span"]["path"], path, "{line}");
+                assert_eq!(line["span"]["trace_id"], TRACE, "{line}");
+                assert_eq!(line["span"]["request_id"], response.header("x-request-id").unwrap(), "{line}");
+            }
+            logged += lines;
+        }
+    }
+}

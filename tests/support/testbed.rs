@@ -33,7 +33,7 @@ use tokio::{
     sync::Notify,
 };
 use tracing::{
-    Level, info,
+    Instrument, Level, Span, info, info_span,
     span::{Attributes, Id},
 };
 use tracing_subscriber::{
@@ -103,6 +103,18 @@ impl Testbed {
     }
 }
 
+/// Logs, after having made a span, used the current one, or taken it along into a task, or nothing of that.
+async fn log(Path(how): Path<String>) {
+    match how.as_str() {
+        "after" => info_span!("part").in_scope(|| ()),
+        "current" => Span::current().in_scope(|| info!("logged")),
+        "task" => tokio::spawn(async { info!("logged") }.in_current_span()).await.unwrap_or_default(),
+        _ => {}
+    }
+    tokio::task::yield_now().await;
+    info!("logged");
+}
+
 async fn start(app: App<Variables>) -> Result<Service, StartError> {
     let mut release = signal(SignalKind::user_defined1())?;
     let testbed = Testbed { released: Arc::default(), drain: app.drain };
@@ -128,6 +140,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/ticks", get(ticks))
         .route("/patient/held", get(held))
         .route("/panic", get(panics))
+        .route("/log/{how}", get(log))
         .route("/effect", post(effect))
         .route("/effect/kept", post(effect))
         .route("/effect/panic", post(panic_when_released))
