@@ -1,53 +1,61 @@
-//! What the whole service costs against bare axum, side by side in one run: requests per second, memory per idle
-//! connection, and time to ready. `make bench`.
+//! What the whole service costs against bare axum, side by side in one run: requests per second on one core and on two,
+//! memory per idle connection, and time to ready. `make bench`.
+
+mod clients;
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    routing::{get, post},
+};
+use clients::{CLIENTS, Http1, Load};
 
 const ROUNDS: usize = 41;
 const ROUND: Duration = Duration::from_millis(500);
-const CLIENTS: usize = 32;
 const IDLE: usize = 4000;
 const STARTS: usize = 21;
 
 fn main() {
-    if env::args().any(|argument| argument == "bare") {
-        return bare();
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bare"] => return bare(),
+        ["load", load, address] => {
+            let load = Load::ALL[load.parse::<usize>().expect("a number")];
+            return println!("{}", load.run(address.parse().expect("an address"), ROUND));
+        }
+        _ => {}
     }
-    let ours = || Server::start(Command::new(env!("CARGO_BIN_EXE_testbed")));
-    let bare = || {
-        let mut command = Command::new(env::current_exe().expect("a running program has a path"));
-        command.arg("bare");
-        Server::start(command)
-    };
-
-    let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (one, other) = (ours(), bare());
-    load(one.address);
-    load(other.address);
-    for _ in 0..ROUNDS {
-        let (ours, bare) = (load(one.address), load(other.address));
-        a.push(ours);
-        b.push(bare);
-        ratios.push(ours / bare);
-    }
-    drop((one, other));
     println!(
-        "{ROUNDS} rounds of {ROUND:?} each in turn, {CLIENTS} kept connections; median [lowest, highest]"
+        "{ROUNDS} rounds of {ROUND:?} each in turn, {CLIENTS} kept connections; medians [lowest, highest]"
     );
-    println!("requests per second, landfall:  {}", spread(&mut a, 0));
-    println!("requests per second, bare axum: {}", spread(&mut b, 0));
-    println!("ratio landfall / bare axum:     {}", spread(&mut ratios, 3));
+    println!("requests per second                landfall   bare axum  ratio");
+    for (cores, server, client) in [("one core", "0", "1"), ("two cores, shared", "0-1", "0-1")] {
+        for (number, name) in Load::NAMES.into_iter().enumerate() {
+            let (ours, bare) = (ours(server), Server::start(bare_command(server)));
+            let load = |server: &Server| load(number, server.address, client);
+            load(&ours);
+            load(&bare);
+            let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let (ours, bare) = (load(&ours), load(&bare));
+                a.push(ours);
+                b.push(bare);
+                ratios.push(ours / bare);
+            }
+            let [a, b] = [a, b].map(median);
+            println!("{:<34} {a:>9.0}  {b:>10.0}  {}", format!("{name}, {cores}"), spread(&mut ratios, 3));
+        }
+    }
 
+    let (ours, bare) = (|| ours("0-1"), || Server::start(bare_command("0-1")));
     let (ours_idle, ours_each) = memory(&ours());
     let (bare_idle, bare_each) = memory(&bare());
     println!("resident when idle, KiB:        landfall {ours_idle}, bare axum {bare_idle}");
@@ -59,13 +67,45 @@ fn main() {
     println!("from exec to ready, ms:         {}", spread(&mut starts, 1));
 }
 
-/// What one would write without landfall: the same answer, nothing around it.
+fn ours(cores: &str) -> Server {
+    Server::start(pinned(cores, env!("CARGO_BIN_EXE_testbed")))
+}
+
+fn bare_command(cores: &str) -> Command {
+    let mut command = pinned(cores, &this_program());
+    command.arg("bare");
+    command
+}
+
+fn this_program() -> String {
+    let path = env::current_exe().expect("a running program has a path");
+    path.into_os_string().into_string().expect("cargo's paths are text")
+}
+
+/// A program that may use these cores alone.
+fn pinned(cores: &str, program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", cores, program]);
+    command
+}
+
+/// Requests per second of a process with clients, on these cores.
+fn load(number: usize, address: SocketAddr, cores: &str) -> f64 {
+    let mut command = pinned(cores, &this_program());
+    let output = command.args(["load", &number.to_string(), &address.to_string()]).output();
+    let output = String::from_utf8(output.expect("taskset is part of util-linux").stdout);
+    output.expect("it writes a number").trim().parse().expect("every request succeeds")
+}
+
+/// What one would write without landfall: the same responses, nothing around them.
 #[tokio::main]
 async fn bare() {
     let about = || async { Json(serde_json::json!({ "name": "testbed" })) };
+    let copy = async |body: Bytes| body;
+    let routes = Router::new().route("/", get(about)).route("/copy", post(copy));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
     println!("{{\"address\":\"{}\"}}", listener.local_addr().expect("it is bound"));
-    axum::serve(listener, Router::new().route("/", get(about))).await.expect("it never ends");
+    axum::serve(listener, routes).await.expect("it never ends");
 }
 
 /// A server process, ended when dropped.
@@ -114,61 +154,16 @@ impl Drop for Server {
     }
 }
 
-/// One kept connection.
-struct Client(TcpStream);
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_nodelay(true).expect("it is a TCP socket");
-        Self(stream)
-    }
-
-    /// Asks once and reads the answer; both servers send it in one piece on loopback.
-    fn ask(&mut self) {
-        self.0.write_all(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n").expect("it takes requests");
-        let mut answer = [0; 1024];
-        let mut filled = 0;
-        while !answer[..filled].ends_with(b"}") {
-            let read = self.0.read(&mut answer[filled..]).expect("it answers");
-            assert!(read > 0, "the connection was closed");
-            filled += read;
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "every request succeeds");
-    }
-}
-
-/// Requests per second over one round.
-fn load(address: SocketAddr) -> f64 {
-    let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let began = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                let mut client = Client::connect(address);
-                while !stop.load(Ordering::Relaxed) {
-                    client.ask();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        thread::sleep(ROUND);
-        stop.store(true, Ordering::Relaxed);
-    });
-    done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
 /// Resident KiB when idle, and bytes more for each connection that has asked once and is kept.
 fn memory(server: &Server) -> (usize, usize) {
-    Client::connect(server.address).ask();
+    let ask = || {
+        let mut client = Http1::connect(server.address);
+        client.ask(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n", b"}");
+        client
+    };
+    ask();
     let before = server.resident_kib();
-    let clients: Vec<Client> = (0..IDLE)
-        .map(|_| {
-            let mut client = Client::connect(server.address);
-            client.ask();
-            client
-        })
-        .collect();
+    let clients: Vec<Http1> = (0..IDLE).map(|_| ask()).collect();
     let after = server.resident_kib();
     (before, (after - before) * 1024 / clients.len())
 }
@@ -189,6 +184,11 @@ fn time_to_ready() -> f64 {
             return began.elapsed().as_secs_f64() * 1e3;
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn spread(values: &mut [f64], digits: usize) -> String {

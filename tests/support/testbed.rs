@@ -150,6 +150,7 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
         .route("/quiet", get(quiet))
         .route("/large/{kib}", get(large))
         .route("/mirror", post(mirror))
+        .route("/copy", post(async |body: Bytes| body))
         .route("/echo", get(echo))
         .route("/echo/untracked", get(echo_untracked))
         .nest_service("/nested", Router::new().route("/plain", get(plain)))
