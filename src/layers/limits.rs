@@ -127,8 +127,7 @@ pub(super) fn limit_body(mut request: Request, limit: usize, stall: Duration) ->
     DefaultBodyLimit::disable().apply(&mut request);
     let read = Arc::new(AtomicBool::new(false));
     let request = request.map(|body| {
-        let body =
-            CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, trailers: None };
+        let body = CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, next: None };
         Body::new(Limited::new(TimeoutBody::new(stall, body), limit))
     });
     (request, read)
@@ -145,7 +144,7 @@ pin_project! {
         read: Arc<AtomicBool>,
         small: Vec<u8>,
         waited: bool,
-        trailers: Option<Frame<Bytes>>,
+        next: Option<Option<Frame<Bytes>>>,
     }
 }
 
@@ -158,48 +157,37 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for CoalescedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        while this.trailers.is_none() {
-            let frame = this.body.as_mut().poll_frame(cx);
-            let is_pending = frame.is_pending();
-            if is_pending && !this.small.is_empty() && !*this.waited {
+        while this.next.is_none() && this.small.len() < SMALL {
+            let polled = this.body.as_mut().poll_frame(cx);
+            if polled.is_pending() && !this.small.is_empty() {
+                if mem::replace(this.waited, true) {
+                    break;
+                }
                 // hyper hands out one frame at a time, so another may be there when it has had its turn.
-                *this.waited = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if is_pending && !this.small.is_empty() {
-                break;
-            }
             *this.waited = false;
-            let frame = ready!(frame);
-            let is_end = this.body.is_end_stream();
-            if frame.is_none() || is_end {
+            let frame = ready!(polled).transpose()?;
+            let is_end = frame.is_none() || this.body.is_end_stream();
+            if is_end {
                 this.read.store(true, Relaxed);
             }
-            match frame {
-                None if !this.small.is_empty() => break,
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if this.small.is_empty() && (is_end || data.len() >= SMALL) => {
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
-                    }
-                    Ok(data) => this.small.extend_from_slice(&data),
-                    Err(trailers) => *this.trailers = Some(trailers),
-                },
-                end => return Poll::Ready(end),
-            }
-            if is_end || this.small.len() >= SMALL {
-                break;
+            match frame.as_ref().and_then(Frame::data_ref) {
+                Some(data) if data.len() < SMALL && !is_end => this.small.extend_from_slice(data),
+                _ if this.small.is_empty() => return Poll::Ready(frame.map(Ok)),
+                _ => *this.next = Some(frame),
             }
         }
         let frame = match mem::take(this.small) {
-            small if small.is_empty() => this.trailers.take(),
+            small if small.is_empty() => this.next.take().flatten(),
             small => Some(Frame::data(small.into())),
         };
         Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.small.is_empty() && self.trailers.is_none() && self.body.is_end_stream()
+        self.small.is_empty() && self.next.iter().all(Option::is_none) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -245,7 +233,7 @@ mod tests {
         let read = Arc::new(AtomicBool::new(false));
         let body = Frames(frames.into_iter().collect(), false);
         let mut body =
-            CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, trailers: None };
+            CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, next: None };
         let mut seen = Vec::new();
         for _ in 0..10_000 {
             match body.frame().now_or_never() {
@@ -271,7 +259,7 @@ mod tests {
         assert!(is_read);
         let large = "b".repeat(SMALL);
         assert_eq!(read([data(&large), data(&large)]).0, [large.clone(), large.clone()]);
-        assert_eq!(read([data("a"), data(&large)]).0, [format!("a{large}")]);
+        assert_eq!(read([data("a"), data(&large)]).0, ["a", &large]);
     }
 
     #[test]
