@@ -6,6 +6,7 @@ mod connections;
 mod http1;
 mod http2;
 mod listen;
+mod pace;
 mod read_ahead;
 mod requests;
 mod stream;

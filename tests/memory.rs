@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use support::{
     eventually,
@@ -65,6 +65,33 @@ fn unfinished_bodies_take_what_is_reckoned_for_them() {
     let body = 64 * 1024;
     let text = post("/greetings", body) + &"a".repeat(body - 1);
     assert_grows_by(&testbed().start(), COUNT as u64 * (2 * body as u64 + READ_BUFFER), &text);
+}
+
+/// The most that has been resident, in bytes.
+fn high_water(process: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero()));
+    let status = status.expect("it has not ended");
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+    kib.expect("Linux says").trim().parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn a_body_in_chunks_of_one_byte_takes_what_is_reckoned_for_it() {
+    let process = testbed().set("APP_REQUEST_TIMEOUT", "1m").start();
+    let body = 64 * 1024;
+    let head = "POST /greetings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    let post = |chunk: &str| {
+        let chunks = format!("{:x}\r\n{chunk}\r\n", chunk.len()).repeat(body / chunk.len());
+        let mut client = process.connect();
+        client.send(&format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"));
+        // It is not JSON, as is seen when all of it has come.
+        client.response().problem(400);
+        high_water(&process)
+    };
+    let before = post(&"a".repeat(body));
+    let grown = post("a") - before;
+    // As much again for what the allocator keeps.
+    assert!(grown <= 4 * body as u64, "{grown} bytes");
 }
 
 #[test]

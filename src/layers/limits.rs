@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::{DefaultBodyLimit, MatchedPath, Request},
     middleware::{self, Next},
     response::Response,
@@ -126,41 +126,150 @@ pub(super) fn limit_body(request: &mut Request, limit: usize, stall: Duration) -
     // axum's own limit would cut in at 2 MB.
     DefaultBodyLimit::disable().apply(request);
     let read = Arc::new(AtomicBool::new(false));
-    let limited = Limited::new(TimeoutBody::new(stall, mem::take(request.body_mut())), limit);
-    *request.body_mut() = Body::new(Told { body: limited, read: read.clone() });
+    let body = mem::take(request.body_mut());
+    let body = CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, next: None };
+    *request.body_mut() = Body::new(Limited::new(TimeoutBody::new(stall, body), limit));
     read
 }
 
+/// Frames of fewer bytes are put together. Whoever collects a body keeps each of its frames, and a frame of one byte takes 38.
+const SMALL: usize = 1 << 10;
+
 pin_project! {
-    /// A body that tells when it has been read.
-    struct Told<B> {
+    /// A body that puts small frames together, and tells when it has been read.
+    struct CoalescedBody<B> {
         #[pin]
         body: B,
         read: Arc<AtomicBool>,
+        small: Vec<u8>,
+        waited: bool,
+        next: Option<Option<Frame<Bytes>>>,
     }
 }
 
-impl<B: HttpBody> HttpBody for Told<B> {
-    type Data = B::Data;
+impl<B: HttpBody<Data = Bytes>> HttpBody for CoalescedBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        if frame.is_none() || this.body.is_end_stream() {
-            this.read.store(true, Relaxed);
+        while this.next.is_none() && this.small.len() < SMALL {
+            let polled = this.body.as_mut().poll_frame(cx);
+            if polled.is_pending() && !this.small.is_empty() {
+                if mem::replace(this.waited, true) {
+                    break;
+                }
+                // hyper hands out one frame at a time, so another may be there when it has had its turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *this.waited = false;
+            let frame = ready!(polled).transpose()?;
+            let is_end = frame.is_none() || this.body.is_end_stream();
+            if is_end {
+                this.read.store(true, Relaxed);
+            }
+            match frame.as_ref().and_then(Frame::data_ref) {
+                Some(data) if data.len() < SMALL && !is_end => this.small.extend_from_slice(data),
+                _ if this.small.is_empty() => return Poll::Ready(frame.map(Ok)),
+                _ => *this.next = Some(frame),
+            }
         }
-        Poll::Ready(frame)
+        let frame = match mem::take(this.small) {
+            small if small.is_empty() => this.next.take().flatten(),
+            small => Some(Frame::data(small.into())),
+        };
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.small.is_empty() && self.next.iter().all(Option::is_none) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible};
+
+    use axum::http::HeaderMap;
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// As hyper's: one frame at a time, and then nothing before its connection has had a turn; `None` is a pause.
+    struct Frames(VecDeque<Option<Frame<Bytes>>>, bool);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.1 = !self.1;
+            if self.1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.0.pop_front() {
+                Some(None) => Poll::Pending,
+                frame => Poll::Ready(frame.flatten().map(Ok)),
+            }
+        }
+    }
+
+    /// What comes of these frames in how many turns, and whether they have been read.
+    fn read(frames: impl IntoIterator<Item = Option<Frame<Bytes>>>) -> (Vec<String>, bool) {
+        let read = Arc::new(AtomicBool::new(false));
+        let body = Frames(frames.into_iter().collect(), false);
+        let mut body =
+            CoalescedBody { body, read: read.clone(), small: Vec::new(), waited: false, next: None };
+        let mut seen = Vec::new();
+        for _ in 0..10_000 {
+            match body.frame().now_or_never() {
+                Some(Some(Ok(frame))) => seen.push(match frame.data_ref() {
+                    Some(data) => String::from_utf8(data.to_vec()).unwrap(),
+                    None => "trailers".to_owned(),
+                }),
+                Some(None) => break,
+                _ => {}
+            }
+        }
+        (seen, read.load(Relaxed))
+    }
+
+    fn data(text: &str) -> Option<Frame<Bytes>> {
+        Some(Frame::data(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    #[test]
+    fn small_frames_that_come_one_after_the_other_are_put_together() {
+        let (seen, is_read) = read((0..2500).map(|_| data("a")));
+        assert_eq!(seen, [1024, 1024, 452].map(|length| "a".repeat(length)));
+        assert!(is_read);
+        let large = "b".repeat(SMALL);
+        assert_eq!(read([data(&large), data(&large)]).0, [large.clone(), large.clone()]);
+        assert_eq!(read([data("a"), data(&large)]).0, ["a", &large]);
+    }
+
+    #[test]
+    fn what_has_come_is_not_kept_for_what_has_not() {
+        assert_eq!(read([data("a"), data("b"), None, None, data("c")]).0, ["ab", "c"]);
+    }
+
+    #[test]
+    fn trailers_come_behind_the_data() {
+        let trailers = || Some(Frame::trailers(HeaderMap::new()));
+        assert_eq!(read([data("a"), trailers()]), (["a", "trailers"].map(String::from).to_vec(), true));
+        assert_eq!(read([trailers()]).0, ["trailers"]);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::{self, Duration},
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
-use super::{CloseReason, LINGER, Shared, read_ahead::ReadAhead};
+use super::{CloseReason, LINGER, Shared, pace::Pace, read_ahead::ReadAhead};
 use crate::{lifecycle::Phase, waiting};
 
 /// How long after its request a client closes its side if it only says that it sends no more; who does it later, while
@@ -42,6 +42,7 @@ pub(super) struct Activity {
     half_closed: AtomicBool,
     gone: AtomicBool,
     write_blocked: AtomicBool,
+    written: AtomicU64,
     closing: AtomicBool,
     /// For HTTP/2 alone.
     reading_head: AtomicBool,
@@ -114,6 +115,7 @@ impl Activity {
             half_closed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
+            written: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             reading_head: AtomicBool::new(false),
             streams_open: AtomicBool::new(false),
@@ -154,7 +156,8 @@ impl Activity {
     }
 
     /// The peer took bytes.
-    pub(super) fn bytes_written(&self) {
+    pub(super) fn bytes_written(&self, count: usize) {
+        self.written.fetch_add(count as u64, Relaxed);
         if self.write_blocked.load(Relaxed) || self.half_closed.load(Relaxed) {
             self.write_blocked.store(false, Relaxed);
             self.turn.fetch_add(1, Relaxed);
@@ -343,13 +346,15 @@ pub(super) struct Deadline<'a> {
     seen: (Awaiting, u32),
     since: Instant,
     longest_pause: Duration,
+    pace: Pace,
 }
 
 impl<'a> Deadline<'a> {
     /// For a peer that may be idle for so long.
     pub(super) fn new(activity: &'a Activity, timer: Pin<&'a mut Sleep>, idle: Duration) -> Self {
-        let seen = (Awaiting::Nothing, 0);
-        Self { activity, timer, idle, seen, since: Instant::now(), longest_pause: Duration::ZERO }
+        let (seen, since) = ((Awaiting::Nothing, 0), Instant::now());
+        let pace = Pace::of_socket(activity.written.load(Relaxed));
+        Self { activity, timer, idle, seen, since, longest_pause: Duration::ZERO, pace }
     }
 
     /// Ready when the peer's time is up. To be polled after the connection, so that it sees what the connection
@@ -368,13 +373,18 @@ impl<'a> Deadline<'a> {
             if self.seen.0 == Awaiting::Request {
                 self.longest_pause = self.longest_pause.max(at - self.since);
             }
-            self.seen = now;
-            self.since = at;
+            if now.0 == Awaiting::Read {
+                self.pace.pauses(self.activity.written.load(Relaxed), at);
+            }
+            (self.seen, self.since) = (now, at);
         }
         let Some((limit, end)) = self.activity.allowance(now.0, self.idle, self.longest_pause) else {
             return Poll::Pending;
         };
-        let deadline = self.since + limit;
+        let deadline = match now.0 {
+            Awaiting::Read => self.pace.due(self.since, limit),
+            _ => self.since + limit,
+        };
         if deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
         }

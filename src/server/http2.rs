@@ -4,7 +4,12 @@ mod frames;
 mod streams;
 mod wire;
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{poll_fn, ready},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,7 +22,7 @@ use super::{
     requests::ConnectionService,
     stream::Stream,
 };
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Lifecycle, Phase};
 
 /// As many as clients open before they have heard what the server allows; with fewer, some of those were refused.
 const STREAMS: u32 = 100;
@@ -41,30 +46,25 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
     );
     let timer = pin!(sleep(shared.limits.idle));
     let mut deadline = Deadline::new(&activity, timer, shared.limits.idle);
-    let late = shared.lifecycle.phase() >= Phase::Draining;
-    let mut draining = pin!(async {
-        shared.lifecycle.reached(Phase::Draining).await;
-        if late {
-            sleep(LATE).await;
-        }
-    });
-    let mut closing = pin!(shared.lifecycle.reached(Phase::Closing));
-    let mut stopped = pin!(shared.lifecycle.reached(Phase::Stopped));
-    let mut phase = Phase::Serving;
+    let is_late = shared.lifecycle.phase() >= Phase::Draining;
+    // One at a time, as what is awaited is asked whenever the connection is polled.
+    let mut awaited = Phase::Draining;
+    let mut reached = pin!(reached(&shared.lifecycle, awaited, is_late));
+    let mut is_stopped = false;
     let mut end = CloseReason::Done;
     loop {
         let expired = poll_fn(|cx| deadline.poll_expired(cx));
         tokio::select! {
             biased;
-            // Before anything is written: a response after the signal brings GOAWAY.
-            () = draining.as_mut(), if phase < Phase::Draining => {
-                phase = Phase::Draining;
-                activity.drain();
-            }
-            // The wire looks at the phase itself, when it is polled, as it is next.
-            () = closing.as_mut(), if phase < Phase::Closing => {
-                phase = Phase::Closing;
-                activity.drain();
+            // Before anything is written: a response after the signal brings GOAWAY. At closing the wire looks at the phase
+            // itself, when it is polled, as it is next.
+            () = reached.as_mut(), if !is_stopped => {
+                is_stopped = awaited == Phase::Stopped;
+                if !is_stopped {
+                    activity.drain();
+                    awaited = if awaited == Phase::Draining { Phase::Closing } else { Phase::Stopped };
+                    reached.set(self::reached(&shared.lifecycle, awaited, is_late));
+                }
             }
             result = connection.as_mut() => return match result {
                 _ if activity.is_stalled() => CloseReason::Stalled,
@@ -82,7 +82,7 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
                 (CloseReason::Idle | CloseReason::Done, _) => return end,
                 _ => return why,
             },
-            () = stopped.as_mut() => {
+            () = ready(()), if is_stopped => {
                 let end = match activity.is_idle() {
                     _ if activity.is_closed() => end,
                     true => CloseReason::IdleAtDeadline,
@@ -93,6 +93,17 @@ pub(super) async fn serve(stream: Box<Stream>, shared: &Arc<Shared>) -> CloseRea
                 let _ = timeout(Duration::ZERO, connection).await;
                 return end;
             }
+        }
+    }
+}
+
+/// Waits for this phase; for the drain a little longer on a connection that came during it.
+async fn reached(lifecycle: &Lifecycle, phase: Phase, is_late: bool) {
+    lifecycle.reached(phase).await;
+    if is_late && phase == Phase::Draining {
+        tokio::select! {
+            () = sleep(LATE) => {}
+            () = lifecycle.reached(Phase::Closing) => {}
         }
     }
 }

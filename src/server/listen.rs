@@ -8,6 +8,9 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+#[cfg(target_os = "linux")]
+use super::pace::SILENCE;
+
 /// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
 const BACKLOG: i32 = 4096;
 
@@ -17,10 +20,6 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// How often it is asked again.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a peer's kernel may be silent, when asked or sent to: a dead peer is found within a minute.
-#[cfg(target_os = "linux")]
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// How much the kernel holds of what the peer has no room for yet. Without it that grows to megabytes, and Linux says
 /// that there is room again only when a third of it has gone: a slow reader would look like one that does not read.

@@ -148,10 +148,11 @@ impl Stream {
         }
     }
 
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Pending => self.activity.write_blocked(),
-            Poll::Ready(_) => self.activity.bytes_written(),
+            Poll::Ready(Ok(count)) => self.activity.bytes_written(count),
+            Poll::Ready(Err(_)) => {}
         }
         written
     }

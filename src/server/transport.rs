@@ -2,14 +2,14 @@
 //! as TLS.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf, empty},
     net::TcpStream,
 };
 
@@ -47,8 +47,6 @@ impl Transport {
 pub(super) enum Socket {
     Tcp(TcpStream),
     Wrapped(Box<dyn Connection>),
-    /// Its TCP stream is with the future that wraps it.
-    Wrapping,
 }
 
 impl fmt::Debug for Socket {
@@ -56,7 +54,6 @@ impl fmt::Debug for Socket {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
             Self::Wrapped(_) => "Wrapped",
-            Self::Wrapping => "Wrapping",
         })
     }
 }
@@ -64,7 +61,8 @@ impl fmt::Debug for Socket {
 impl Socket {
     /// Has it wrapped, which may take as many round trips as it likes: the caller limits the time.
     pub(super) async fn wrap(&mut self, transport: &Transport) -> io::Result<()> {
-        if let Self::Tcp(tcp) = std::mem::replace(self, Self::Wrapping) {
+        // Nobody reads until its TCP stream comes back from the future that wraps it.
+        if let Self::Tcp(tcp) = mem::replace(self, Self::Wrapped(Box::new(empty()))) {
             *self = (transport.0)(tcp).await?;
         }
         Ok(())
@@ -74,13 +72,9 @@ impl Socket {
     pub(super) fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_peek(cx, buf),
-            Self::Wrapped(_) | Self::Wrapping => Poll::Pending,
+            Self::Wrapped(_) => Poll::Pending,
         }
     }
-}
-
-fn not_yet() -> io::Error {
-    io::ErrorKind::NotConnected.into()
 }
 
 impl AsyncRead for Socket {
@@ -88,7 +82,6 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Wrapped(wrapped) => Pin::new(wrapped).poll_read(cx, buf),
-            Self::Wrapping => Poll::Ready(Err(not_yet())),
         }
     }
 }
@@ -98,7 +91,6 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Wrapped(wrapped) => Pin::new(wrapped).poll_write(cx, bytes),
-            Self::Wrapping => Poll::Ready(Err(not_yet())),
         }
     }
 
@@ -110,7 +102,6 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, parts),
             Self::Wrapped(wrapped) => Pin::new(wrapped).poll_write_vectored(cx, parts),
-            Self::Wrapping => Poll::Ready(Err(not_yet())),
         }
     }
 
@@ -118,7 +109,6 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
             Self::Wrapped(wrapped) => wrapped.is_write_vectored(),
-            Self::Wrapping => false,
         }
     }
 
@@ -126,7 +116,6 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Wrapped(wrapped) => Pin::new(wrapped).poll_flush(cx),
-            Self::Wrapping => Poll::Ready(Err(not_yet())),
         }
     }
 
@@ -134,7 +123,6 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Wrapped(wrapped) => Pin::new(wrapped).poll_shutdown(cx),
-            Self::Wrapping => Poll::Ready(Err(not_yet())),
         }
     }
 }

@@ -26,6 +26,7 @@ mod overload;
 mod pipelining;
 mod requests;
 mod router;
+mod slow_readers;
 #[cfg(target_os = "linux")]
 mod sockets;
 mod spans;

@@ -1,8 +1,11 @@
 //! Which streams of an HTTP/2 connection are open, told from the frames that pass, and which the peer holds up.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::frames::{ACK, DATA, END_STREAM, Frame, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::server::pace::Pace;
 
 /// RFC 9113 section 6.5.2.
 const SETTINGS_INITIAL_WINDOW_SIZE: u8 = 4;
@@ -28,25 +31,43 @@ struct OpenStream {
 #[derive(Debug, Clone)]
 struct Window {
     size: i64,
+    taken: u64,
     shut_since: Option<Instant>,
+    pace: Pace,
 }
 
 impl Window {
     fn new(size: i64) -> Self {
-        Self { size, shut_since: None }
+        Self { size, taken: 0, shut_since: None, pace: Pace::default() }
     }
 
     /// The peer says so; by a new initial size it can also take something back.
     fn moves(&mut self, by: i64) {
         self.size += by;
-        self.shut_since = if self.size > 0 { None } else { self.shut_since.or_else(|| Some(Instant::now())) };
+        if self.size > 0 {
+            self.shut_since = None;
+        } else if self.shut_since.is_none() {
+            self.shut();
+        }
     }
 
     fn takes(&mut self, bytes: u32) {
         self.size -= i64::from(bytes);
+        self.taken += u64::from(bytes);
         if self.size <= 0 {
-            self.shut_since = Some(Instant::now());
+            self.shut();
         }
+    }
+
+    fn shut(&mut self) {
+        let now = Instant::now();
+        self.pace.pauses(self.taken, now);
+        self.shut_since = Some(now);
+    }
+
+    /// When the peer has held up a response for too long that began then, if it does.
+    fn due(&self, begun: Instant, limit: Duration) -> Option<Instant> {
+        Some(self.pace.due(self.shut_since?.max(begun), limit))
     }
 }
 
@@ -135,35 +156,37 @@ impl Streams {
         }
     }
 
-    /// Since when the peer holds a response up that has begun, by its windows.
-    pub(super) fn held_up_since(&self) -> Option<Instant> {
-        self.held_up().map(|(_, since)| since).min()
+    /// When the peer has held up a response for too long, by its windows, if it holds up any that has begun.
+    pub(super) fn next_due(&self, limit: Duration) -> Option<Instant> {
+        self.held_up(limit).map(|(_, due)| due).min()
     }
 
-    /// Those that the peer has held up since then or longer.
-    pub(super) fn held_up_until(&self, then: Instant) -> Vec<u32> {
-        self.held_up().filter(|(_, since)| *since <= then).map(|(id, _)| id).collect()
+    /// Those that the peer has held up for too long.
+    pub(super) fn due(&self, now: Instant, limit: Duration) -> Vec<u32> {
+        self.held_up(limit).filter(|(_, due)| *due <= now).map(|(id, _)| id).collect()
     }
 
-    fn held_up(&self) -> impl Iterator<Item = (u32, Instant)> {
-        self.open.iter().filter_map(|stream| {
+    fn held_up(&self, limit: Duration) -> impl Iterator<Item = (u32, Instant)> {
+        self.open.iter().filter_map(move |stream| {
             let begun = stream.response_since?;
-            let by_connection = self.window.shut_since.map(|since| since.max(begun));
-            let since = [by_connection, stream.window.shut_since].into_iter().flatten().min()?;
-            Some((stream.id, since))
+            let windows = [&self.window, &stream.window];
+            let due = windows.into_iter().filter_map(|window| window.due(begun, limit)).min()?;
+            Some((stream.id, due))
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
     use tokio::time::advance;
 
     use super::{super::frames::FrameScanner, *};
-    use crate::fuzz_tests::holds;
+    use crate::{fuzz_tests::holds, server::pace::SILENCE};
+
+    const LIMIT: Duration = Duration::from_secs(10);
 
     fn frame(kind: u8, stream: u32, length: u32) -> Frame {
         Frame { kind, flags: 0, stream, length }
@@ -185,12 +208,12 @@ mod tests {
         respond(&mut streams, 1);
         streams.sent(frame(DATA, 1, 65_534), &[]);
         window_update(&mut streams, 0, 1 << 20);
-        assert_eq!(streams.held_up_since(), None);
+        assert_eq!(streams.next_due(LIMIT), None);
         advance(Duration::from_secs(1)).await;
         streams.sent(frame(DATA, 1, 1), &[]);
-        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+        assert_eq!(streams.next_due(LIMIT), Some(Instant::now() + LIMIT));
         window_update(&mut streams, 1, 1);
-        assert_eq!(streams.held_up_since(), None);
+        assert_eq!(streams.next_due(LIMIT), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,7 +222,7 @@ mod tests {
         respond(&mut streams, 1);
         let settings = [0, SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, 0, 0];
         streams.received(frame(SETTINGS, 0, 6), &settings);
-        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+        assert_eq!(streams.next_due(LIMIT), Some(Instant::now() + LIMIT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,8 +234,8 @@ mod tests {
         let shut = Instant::now();
         advance(Duration::from_secs(9)).await;
         respond(&mut streams, 3);
-        assert_eq!(streams.held_up_until(shut), [1]);
-        assert_eq!(streams.held_up_until(Instant::now()), [1, 3]);
+        assert_eq!(streams.due(shut + LIMIT, LIMIT), [1]);
+        assert_eq!(streams.due(Instant::now() + LIMIT, LIMIT), [1, 3]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -300,7 +323,7 @@ mod tests {
                         reference.sent(frame, payload);
                     }
                 });
-                let mut held_up = streams.held_up_until(Instant::now());
+                let mut held_up = streams.due(Instant::now() + SILENCE, LIMIT);
                 held_up.sort_unstable();
                 prop_assert_eq!(held_up, reference.held_up());
                 prop_assert_eq!((streams.len(), streams.last()), (reference.open.len(), reference.last));

@@ -176,8 +176,7 @@ impl Wire {
         if self.incoming.is_between_frames() {
             self.stalled_inside_frame = false;
         }
-        while let Some(since) = self.streams.held_up_since() {
-            let due = since + limit;
+        while let Some(due) = self.streams.next_due(limit) {
             let timer = self.stall.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if timer.as_mut().poll(cx).is_pending() {
                 break;
@@ -185,7 +184,7 @@ impl Wire {
             if Instant::now() < due {
                 timer.as_mut().reset(due);
             } else if self.incoming.is_between_frames() {
-                self.reset(self.streams.held_up_until(Instant::now() - limit));
+                self.reset(self.streams.due(Instant::now(), limit));
             } else if self.stalled_inside_frame {
                 self.activity.stalled();
                 return Err(io::ErrorKind::TimedOut.into());
