@@ -239,7 +239,9 @@ impl Entered<'_> {
     /// there is to be none.
     pub(crate) fn end(&self, response: &mut Response, route: &str, took: Duration, access: &Access) {
         let id = |current: &Option<Current>| Some(current.as_ref()?.active.request_id.header());
-        if let Some(id) = CURRENT.with_borrow(id) {
+        if let Some(mut id) = CURRENT.with_borrow(id) {
+            // Or HTTP/2 keeps each in the connection's table of headers, and compares the next with all that are there.
+            id.set_sensitive(true);
             response.headers_mut().insert(REQUEST_ID, id);
         }
         let failed = response.status().is_server_error();
