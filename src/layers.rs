@@ -11,14 +11,13 @@ mod outliving;
 
 use std::{
     convert::Infallible,
-    mem,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -34,13 +33,17 @@ use futures_util::{
     future::{CatchUnwind, Either},
 };
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::yield_now,
+    time::{Sleep, sleep_until},
+};
 use tower::{Layer, Service};
 
 pub use self::limits::RouteLimits;
 pub(crate) use self::limits::unknown_route;
 use self::{
-    admission::{Admission, Pace},
+    admission::{Admission, FirstTurns, Pace},
     limits::{Limits, LimitsByRoute, limit_body},
     outliving::{Handler, Outliving},
 };
@@ -100,6 +103,7 @@ impl<S> Layer<S> for EngineLayer {
             shared: self.0.clone(),
             series: self.0.metrics.series(),
             pace: Pace::default(),
+            first_turns: FirstTurns::default(),
             limits: OnceLock::new(),
         };
         EngineService { inner, route: Arc::new(route) }
@@ -112,6 +116,7 @@ struct Route {
     shared: Arc<Shared>,
     series: Arc<Series>,
     pace: Pace,
+    first_turns: FirstTurns,
     limits: OnceLock<Limits>,
 }
 
@@ -119,6 +124,31 @@ impl Route {
     fn limits(&self, request: &Request) -> &Limits {
         let matched = || request.extensions().get::<MatchedPath>();
         self.limits.get_or_init(|| self.shared.limits.of(matched()))
+    }
+
+    /// Whether a request is worked on that has waited so long.
+    fn admit(&self, now: Instant, waited: Duration) -> Result<(), Shed> {
+        let Route { shared, pace, .. } = self;
+        if shared.in_flight.load(Relaxed) > shared.max_in_flight {
+            Err(Shed::InFlight)
+        } else if !shared.admission.admits(waited, now, &shared.metrics) {
+            Err(Shed::Wait)
+        } else if !pace.has_room() {
+            Err(Shed::Pace)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// As `admit`, when its turn has come, which lasts until it is dropped.
+    async fn admit_in_turn(self: Arc<Self>, arrived: Instant) -> Result<OwnedSemaphorePermit, Shed> {
+        let turn = self.shared.admission.turn().await;
+        let now = Instant::now();
+        self.admit(now, now - arrived)?;
+        // What is in progress has the thread before; the second time, also what the thread has just heard of.
+        yield_now().await;
+        yield_now().await;
+        Ok(turn)
     }
 }
 
@@ -153,8 +183,9 @@ where
             unread = Some(limit_body(&mut request, body, self.route.shared.stall_timeout));
         }
         let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let (handler, timer, is_judged) = (Some(handler), None, false);
-        let begin = || ResponseFuture { handler, timeout, timer, arrived, is_judged, unread, traced, guard };
+        let (handler, timer, is_judged, turn) = (Some(handler), None, false, None);
+        let begin =
+            || ResponseFuture { handler, timeout, timer, arrived, is_judged, turn, unread, traced, guard };
         if outlives_caller { Either::Right(Outliving::new(begin())) } else { Either::Left(begin()) }
     }
 }
@@ -170,6 +201,8 @@ pin_project! {
         timer: Option<Pin<Box<Sleep>>>,
         arrived: Instant,
         is_judged: bool,
+        // Set while it waits for its turn.
+        turn: Option<Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Shed>> + Send>>>,
         // Set while the handler waits for the body.
         unread: Option<Arc<AtomicBool>>,
         traced: Traced,
@@ -183,17 +216,41 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let traced = this.traced.enter();
-        if !mem::replace(this.is_judged, true) {
-            let now = Instant::now();
-            if let Err(reason) = this.guard.admit(now, now - *this.arrived) {
-                this.guard.route.shared.metrics.shed(reason);
+        // Held until the handler has had the thread.
+        let mut _turn = None;
+        let mut began = None;
+        if !*this.is_judged {
+            let route = &this.guard.route;
+            let mut now = Instant::now();
+            let is_crowded = route.shared.admission.is_crowded(now - *this.arrived);
+            if this.turn.is_none() && is_crowded && route.first_turns.are_long() {
+                *this.turn = Some(Box::pin(route.clone().admit_in_turn(*this.arrived)));
+            }
+            let admitted = match this.turn {
+                None => route.admit(now, now - *this.arrived),
+                Some(turn) => {
+                    let admitted = ready!(turn.as_mut().poll(cx));
+                    now = Instant::now();
+                    admitted.map(|turn| _turn = Some(turn))
+                }
+            };
+            (*this.turn, *this.is_judged) = (None, true);
+            if let Err(reason) = admitted {
+                route.shared.metrics.shed(reason);
                 this.handler.set(None);
-            } else if this.unread.is_none() && this.timeout.is_some() {
-                this.guard.count(now);
+            } else {
+                began = is_crowded.then_some(now);
+                if this.unread.is_none() && this.timeout.is_some() {
+                    this.guard.count(now);
+                }
             }
         }
+        let polled = this.handler.as_pin_mut().map(|handler| handler.poll(cx));
+        if let Some(began) = began {
+            this.guard.route.first_turns.took(began.elapsed());
+        }
         let shared = &this.guard.route.shared;
-        let response = match this.handler.as_pin_mut().map(|handler| handler.poll(cx)) {
+        let response = match polled {
             None => shared.shed(),
             Some(Poll::Ready(Ok(Ok(response)))) => response,
             Some(Poll::Ready(Err(_panic))) => shared.panicked(),
@@ -260,20 +317,6 @@ impl InFlightGuard {
         route.shared.metrics.active(measured.method()).inc();
         route.shared.in_flight.fetch_add(1, Relaxed);
         Self { route: route.clone(), measured, counts_since: None }
-    }
-
-    /// Whether a request is worked on that has waited so long.
-    fn admit(&self, now: Instant, waited: Duration) -> Result<(), Shed> {
-        let Route { shared, pace, .. } = &*self.route;
-        if shared.in_flight.load(Relaxed) > shared.max_in_flight {
-            Err(Shed::InFlight)
-        } else if !shared.admission.admits(waited, now, &shared.metrics) {
-            Err(Shed::Wait)
-        } else if !pace.has_room() {
-            Err(Shed::Pace)
-        } else {
-            Ok(())
-        }
     }
 
     fn count(&mut self, now: Instant) {

@@ -1,17 +1,20 @@
 //! Which requests are worked on when there are more than can be: admission by how long they wait.
 //!
 //! A request waits in two places. Before its handler begins it waits for a thread; that wait is measured, and in a crowd
-//! too long a one is shed (after CoDel, <https://queue.acm.org/detail.cfm?id=2209336>). Inside the handler it waits for
+//! too long a one is shed (after CoDel, <https://queue.acm.org/detail.cfm?id=2209336>). What is in progress has the thread
+//! before what would begin and keep it for long, or else whatever it holds would be held that much longer. Inside the handler it waits for
 //! whatever the handler needs; that shows in how long the handlers of its route take, and then as many are let in as
 //! can be answered in time at the pace of the last moment (Little's law).
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::requests::RequestMetrics;
 
@@ -39,13 +42,26 @@ pub(super) struct Admission {
     since: AtomicU64,
     /// When the waits since then are made up for, had a few waited all the time.
     made_up: AtomicU64,
+    /// One for each thread.
+    turns: Arc<Semaphore>,
 }
 
 impl Admission {
     pub(super) fn new(max_wait: Duration, threads: usize) -> Self {
         let few = FEW.saturating_mul(threads.try_into().unwrap_or(u32::MAX));
         let [last, since, made_up] = Default::default();
-        Self { max_wait, few, started: Instant::now(), last, since, made_up }
+        let turns = Arc::new(Semaphore::new(threads));
+        Self { max_wait, few, started: Instant::now(), last, since, made_up, turns }
+    }
+
+    /// Whether a request that has waited so long is not alone.
+    pub(super) fn is_crowded(&self, waited: Duration) -> bool {
+        waited >= PROMPT || self.turns.available_permits() == 0
+    }
+
+    /// Waits in line for the turn to begin; it lasts until it is dropped.
+    pub(super) async fn turn(&self) -> OwnedSemaphorePermit {
+        self.turns.clone().acquire_owned().await.expect("it is never closed")
     }
 
     /// Whether a request is still worked on that has waited so long.
@@ -74,6 +90,22 @@ impl Admission {
     /// What a handler may wait for what it needs: on average, as little as for a thread in the end.
     pub(super) fn allowance(&self) -> Duration {
         self.max_wait / 4
+    }
+}
+
+/// How long the handlers of a route keep the thread when they begin in a crowd: an average of the last, in microseconds.
+#[derive(Debug, Default)]
+pub(super) struct FirstTurns(AtomicU64);
+
+impl FirstTurns {
+    /// Whether others should have theirs before.
+    pub(super) fn are_long(&self) -> bool {
+        self.0.load(Relaxed) > 1000
+    }
+
+    pub(super) fn took(&self, time: Duration) {
+        let average = self.0.load(Relaxed);
+        self.0.store(average - average / 8 + time.as_micros() as u64 / 8, Relaxed);
     }
 }
 
@@ -121,9 +153,10 @@ struct Limited {
 
 impl Limited {
     /// Whether half as many take as long: then it is not for each other that they wait.
-    fn is_in_vain(&self, now: Instant, in_flight: usize, took: f64) -> bool {
+    fn is_in_vain(&self, now: Instant, per_second: f64, took: f64) -> bool {
         let is_effective = (now - self.at).as_secs_f64() > 2.0 * self.would_take + took;
-        is_effective && in_flight <= self.in_flight / 2 && took > 0.8 * self.would_take
+        // By Little's law, as more may have been in flight when these began.
+        is_effective && per_second * took <= self.in_flight as f64 / 2.0 && took > 0.8 * self.would_take
     }
 }
 
@@ -210,7 +243,7 @@ impl Pace {
         } else if took <= may_take {
             // As long as some are refused, there are too many; perhaps a tenth more can be answered.
             if refused > 0 { limit.saturating_add(limit / 10) } else { usize::MAX }
-        } else if judged.limited.is_in_vain(now, in_flight, took) {
+        } else if judged.limited.is_in_vain(now, per_second, took) {
             judged.unhurried = took;
             usize::MAX
         } else {

@@ -1,5 +1,7 @@
 //! More requests than a thread can work on: those that waited too long in a crowd are shed, and nothing else is.
 
+use std::time::Instant;
+
 use crate::support::{
     http1::Http1,
     process::{Process, testbed},
@@ -73,4 +75,20 @@ fn probes_are_not_shed() {
         assert_eq!(probe.response().status, 200);
     }
     assert!(crowd.iter_mut().any(|client| client.response().status == 503));
+}
+
+#[test]
+fn a_crowd_that_keeps_the_thread_holds_up_no_others() {
+    let process = with_one_thread("1h");
+    let mut other = process.connect();
+    assert_eq!(other.get("/").status, 200);
+    let mut crowd = crowd(&process, 40, "/block/20");
+    let began = Instant::now();
+    // By then it is known for how long they keep it.
+    assert!(crowd.drain(..8).all(|mut client| client.response().status == 200));
+    let asked = Instant::now();
+    assert_eq!(other.get("/").status, 200);
+    let took = asked.elapsed();
+    assert!(crowd.iter_mut().all(|client| client.response().status == 200));
+    assert!(took < began.elapsed() / 4, "{took:?} of {:?}", began.elapsed());
 }
