@@ -22,6 +22,8 @@ traces: ## test the spans that go to a collector; apart, because it compiles for
 ENGINE = --package landfall --package landfall-telemetry --package landfall-variables
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked $(ENGINE) --lib --test engine ::any_ -- --nocapture
+fuzz-coverage: ## random bytes that libFuzzer chooses by the code they reach, TIME=60 seconds for each test; docs/testing.md
+	scripts/fuzz-coverage.sh $(or $(TIME),60) $(TEST)
 loom: ## what threads share, in every order in which they can run; docs/testing.md
 	cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir target/loom
 admin-page: ## the admin port's page in headless Chromium, from start to end

@@ -48,13 +48,24 @@ impl fmt::Debug for Input {
 /// Requires that it holds for the files of this folder as they are, and for what becomes of them: the same each time,
 /// or others for `FUZZ_TIME`.
 pub(crate) fn holds(folder: &str, property: impl Fn(&Input) -> TestCaseResult) {
+    let check = |bytes: &[u8], cuts| {
+        let input = Input { bytes: bytes.into(), cuts };
+        property(&input).unwrap_or_else(|error| panic!("{input:?}: {error}"));
+    };
+    // Whole, and each byte by itself.
+    let check_both = |bytes: &[u8]| {
+        check(bytes, Vec::new());
+        check(bytes, (0..bytes.len()).collect());
+    };
+    #[cfg(fuzzing)]
+    libfuzzer::run(&arguments(folder), &|bytes| {
+        check_both(bytes);
+        // And in pieces that are the same when it is repeated.
+        let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
+        check(bytes, (0..bytes.len()).filter(|_| random.u8(..) < 64).collect());
+    });
     let files = files(folder);
-    for bytes in files.clone() {
-        let cuts = (0..bytes.len()).collect();
-        for input in [Input { bytes: bytes.clone(), cuts: Vec::new() }, Input { bytes, cuts }] {
-            property(&input).unwrap_or_else(|error| panic!("{input:?}: {error}"));
-        }
-    }
+    files.iter().for_each(|bytes| check_both(bytes));
     let variable = |name| env::var(name).ok();
     let time = variable("FUZZ_TIME").map(|text| humantime::parse_duration(&text).unwrap());
     let only: Option<u64> = variable("FUZZ_SEED").map(|text| text.parse().unwrap());
@@ -73,6 +84,13 @@ pub(crate) fn holds(folder: &str, property: impl Fn(&Input) -> TestCaseResult) {
             return;
         }
     }
+}
+
+/// Those of libFuzzer, with the folder as what it begins with.
+#[cfg(fuzzing)]
+fn arguments(folder: &str) -> Vec<String> {
+    let given = env::var("FUZZ_ARGUMENTS").expect("scripts/fuzz-coverage.sh says them");
+    given.split_whitespace().map(str::to_owned).chain([format!("{CORPUS}/{folder}")]).collect()
 }
 
 fn files(folder: &str) -> Vec<Vec<u8>> {

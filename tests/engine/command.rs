@@ -40,6 +40,14 @@ fn config_prints_json() {
 }
 
 #[test]
+fn config_prints_the_table_of_a_page() {
+    let output = run(&["config", "--markdown"], &[]);
+    let table = text(&output.stdout);
+    assert!(table.starts_with("| variable | default | meaning |\n| --- | --- | --- |\n| `APP_"), "{table}");
+    assert!(table.contains("\n| `APP_API_TOKEN` |"), "{table}");
+}
+
+#[test]
 fn config_check_says_only_what_is_wrong() {
     let good = run(&["config", "--check"], &[]);
     assert_eq!((good.status.code(), text(&good.stdout), text(&good.stderr)), (Some(0), "", ""));

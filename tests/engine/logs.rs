@@ -126,6 +126,30 @@ fn a_flood_of_errors_is_bounded_for_each_place_that_logs_and_what_is_left_out_is
 }
 
 #[test]
+fn a_slow_request_gets_an_access_line_with_its_time_and_a_fast_one_none() {
+    let process = testbed().set("APP_SLOW_REQUEST", "200ms").start();
+    let mut client = process.connect();
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!(client.get("/block/300").status, 200);
+    let line = process.line("responded");
+    assert_eq!((&line["route"], &line["level"]), (&"/block/{ms}".into(), &"INFO".into()));
+    assert!((300.0..10_000.0).contains(&line["duration_ms"].as_f64().unwrap()), "{line}");
+}
+
+#[test]
+fn a_check_that_changes_is_logged_once() {
+    let process = testbed().set("TESTBED_UNREADY", "always").start();
+    for _ in 0..3 {
+        assert_eq!(process.probe("/readyz"), 503);
+    }
+    process.drain();
+    let failures = process.lines("health check fails", 1);
+    let unready: Vec<_> = failures.iter().filter(|line| line["check"] == "unready").collect();
+    assert_eq!(unready.len(), 1, "{failures:?}");
+    assert_eq!((&unready[0]["endpoint"], &unready[0]["reason"]), (&"readyz".into(), &"told to".into()));
+}
+
+#[test]
 fn every_field_of_the_engines_lines_is_documented() {
     let docs = include_str!("../../docs/logs.md");
     let process = with_short_times().start();

@@ -1,8 +1,26 @@
-//! More requests than a thread can work on: those that waited too long in a crowd are shed, and nothing else is.
+//! More requests than a thread can work on, or than a route keeps pace with: those that waited too long in a crowd are shed, those beyond what
+//! a route answers in time are, and nothing else is.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{StatusCode, header},
+    routing::get,
+};
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use landfall::{App, testing};
+use tokio::{sync::Semaphore, time::sleep};
+use tower::ServiceExt;
 
 use crate::support::{
+    PATIENCE,
     http1::Http1,
     process::{Process, testbed},
 };
@@ -91,4 +109,55 @@ fn a_crowd_that_keeps_the_thread_holds_up_no_others() {
     let took = asked.elapsed();
     assert!(crowd.iter_mut().all(|client| client.response().status == 200));
     assert!(took < began.elapsed() / 4, "{took:?} of {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_route_that_does_not_keep_pace_is_limited_until_it_does_and_no_other_is() {
+    let few = Arc::new(Semaphore::new(4));
+    let narrow = async move || {
+        let _place = few.acquire().await;
+        sleep(Duration::from_millis(10)).await;
+    };
+    let router = Router::new().route("/narrow", get(narrow)).route("/wide", get(async || ()));
+    let start = async |_: App| Ok(landfall::Service::new(router));
+    let service = testing::start(&[], start).await.expect("it starts");
+    let ask = async |router: &Router, path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("it is a path");
+        router.clone().oneshot(request).await.expect("it answers")
+    };
+    let metric = async |name: &str| {
+        let body = ask(&service.admin, "/metrics").await.into_body().collect().await.expect("it is there");
+        let text = String::from_utf8(body.to_bytes().to_vec()).expect("it is text");
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<usize>().ok())
+    };
+    let limit = "http_server_admission_limit{http_route=\"/narrow\"}";
+    // What it takes when nobody is in a hurry.
+    for _ in 0..15 {
+        assert_eq!(ask(&service.router, "/narrow").await.status(), StatusCode::OK);
+    }
+    assert_eq!(metric(limit).await, None);
+    // It takes four at once, and these are far more: nobody knows that yet.
+    let crowd = || join_all((0..200).map(|_| ask(&service.router, "/narrow")));
+    assert!(crowd().await.iter().all(|response| response.status() == StatusCode::OK));
+    let most = metric(limit).await.expect("it is limited");
+    assert!((16..100).contains(&most), "{most}");
+    let (answered, shed): (Vec<_>, Vec<_>) =
+        crowd().await.into_iter().partition(|response| response.status() == StatusCode::OK);
+    assert_eq!(answered.len(), most);
+    assert!(shed.iter().all(|response| response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && response.headers().contains_key(header::RETRY_AFTER)));
+    assert_eq!(metric("http_server_requests_shed_total{reason=\"pace\"}").await, Some(shed.len()));
+    assert!(
+        join_all((0..200).map(|_| ask(&service.router, "/wide")))
+            .await
+            .iter()
+            .all(|response| response.status() == StatusCode::OK)
+    );
+    // The crowd is gone.
+    let calm = async {
+        while metric(limit).await.is_some() {
+            ask(&service.router, "/narrow").await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, calm).await.expect("the limit goes with the crowd");
 }

@@ -79,10 +79,12 @@ async fn problem(response: Response, status: StatusCode) -> Value {
 #[tokio::test]
 async fn every_error_is_a_problem() {
     let service = Service::start(&[("APP_BODY_LIMIT", "64")]).await;
-    problem(service.ask(request(Method::GET, "/nowhere")).await, StatusCode::NOT_FOUND).await;
+    let nowhere = problem(service.ask(request(Method::GET, "/nowhere")).await, StatusCode::NOT_FOUND).await;
+    assert_eq!(nowhere["detail"], "there is nothing at this path");
     let wrong_method = service.ask(request(Method::DELETE, "/plain")).await;
     assert_eq!(wrong_method.headers()[header::ALLOW], "GET,HEAD");
-    problem(wrong_method, StatusCode::METHOD_NOT_ALLOWED).await;
+    let wrong_method = problem(wrong_method, StatusCode::METHOD_NOT_ALLOWED).await;
+    assert_eq!(wrong_method["detail"], "this path takes the methods that the Allow header names");
     let no_type = Request::post("/guests").body(Body::from(r#"{"name":"Ada"}"#)).unwrap();
     problem(service.ask(no_type).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
     problem(service.ask(post_json("/guests", "{")).await, StatusCode::BAD_REQUEST).await;
@@ -106,6 +108,7 @@ fn faulty() -> Router {
         .route("/plain", get(async || (StatusCode::CONFLICT, "there is one already")))
         .route("/html", get(async || (StatusCode::BAD_GATEWAY, axum::response::Html("<p>no</p>"))))
         .route("/empty", get(async || StatusCode::GONE))
+        .route("/long", get(async || (StatusCode::GONE, "x".repeat(5_000))))
         .route("/number/{n}", get(async |Path(n): Path<u8>| n.to_string()))
         .route("/query", get(async |Query(query): Query<Vec<(String, u8)>>| query.len().to_string()))
         .route("/panic", get(async || -> String { panic!("asked to") }))
@@ -139,7 +142,10 @@ async fn errors_of_handlers_and_libraries_are_problems_too() {
     let service = Service::start(&[]).await;
     let ask = async |path, status| problem(service.ask(request(Method::GET, path)).await, status).await;
     assert_eq!(ask("/plain", StatusCode::CONFLICT).await["detail"], "there is one already");
-    ask("/empty", StatusCode::GONE).await;
+    let unsaid = "the request could not be answered";
+    for path in ["/empty", "/long"] {
+        assert_eq!(ask(path, StatusCode::GONE).await["detail"], unsaid, "{path}");
+    }
     ask("/number/x", StatusCode::BAD_REQUEST).await;
     ask("/query?a=x", StatusCode::BAD_REQUEST).await;
     ask("/panic", StatusCode::INTERNAL_SERVER_ERROR).await;

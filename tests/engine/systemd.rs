@@ -52,19 +52,53 @@ fn connections_wait_for_the_next_process_while_there_is_none() {
     assert_eq!(client.response().status, 200);
 }
 
+/// Where systemd listens for a process; and what it hears next.
+struct Notified(UnixDatagram, String);
+
+impl Notified {
+    fn listen(name: &str) -> Self {
+        let path = format!("{}/{name}-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        let _ = fs::remove_file(&path);
+        let socket = UnixDatagram::bind(&path).expect("the directory is there");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        Self(socket, path)
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = [0; 256];
+        let length = self.0.recv(&mut buffer).expect("it says more");
+        String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
+    }
+}
+
+impl Drop for Notified {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.1);
+    }
+}
+
+#[test]
+fn systemd_hears_of_the_stop_alone_where_the_process_was_never_ready() {
+    let notified = Notified::listen("never-ready");
+    let process = testbed()
+        .set("NOTIFY_SOCKET", &notified.1)
+        .set("TESTBED_UNREADY", "always")
+        .set("APP_DRAIN_DELAY", "0s")
+        .start();
+    assert_eq!(process.probe("/readyz"), 503);
+    process.drain();
+    assert_eq!(notified.next(), "STOPPING=1");
+    process.exit().with_code(0);
+    notified.0.set_nonblocking(true).expect("it is a socket");
+    assert!(notified.0.recv(&mut [0; 256]).is_err(), "it says that it is ready");
+}
+
 #[test]
 fn systemd_is_told_when_it_is_ready_when_it_stops_and_that_it_is_alive() {
-    let path = format!("{}/notify-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
-    let _ = fs::remove_file(&path);
-    let socket = UnixDatagram::bind(&path).expect("the directory is there");
-    socket.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
-    let next = || {
-        let mut buffer = [0; 256];
-        let length = socket.recv(&mut buffer).expect("it says more");
-        String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
-    };
+    let notified = Notified::listen("notify");
+    let (socket, next) = (&notified.0, || notified.next());
     let process = testbed()
-        .set("NOTIFY_SOCKET", &path)
+        .set("NOTIFY_SOCKET", &notified.1)
         .set("WATCHDOG_USEC", "400000")
         .set("APP_WORKER_THREADS", "1")
         .set("APP_HEARTBEAT_LIMIT", "500ms")
@@ -88,5 +122,4 @@ fn systemd_is_told_when_it_is_ready_when_it_stops_and_that_it_is_alive() {
 
     process.drain();
     while next() != "STOPPING=1" {}
-    fs::remove_file(&path).expect("nobody else removes it");
 }

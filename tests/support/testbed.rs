@@ -3,8 +3,8 @@
 //! What is *held* logs the line `held` and goes on at the next SIGUSR1, so that tests decide when and never wait
 //! for a clock. `TESTBED_START`, `TESTBED_TASK`, `TESTBED_WORKER` and `TESTBED_CLEANUP`, set to anything, hold the
 //! start, a background task when the drain has started, a worker after the last response, and the clean-up;
-//! `TESTBED_SPANS` adds a tracing layer, `TESTBED_TRACING` makes the accept loop panic when a connection can't be
-//! accepted.
+//! `TESTBED_UNREADY` adds a check that always fails, `TESTBED_SPANS` a tracing layer, `TESTBED_TRACING` makes the accept
+//! loop panic when a connection can't be accepted.
 
 use std::{convert::Infallible, env, io, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -23,6 +23,7 @@ use landfall::{
     App, Build, Drain, Program, RouteLimits, Service, Signals, StartError,
     config::{HumanDuration, Secret},
     error::Json,
+    health::{Endpoint, Severity},
     telemetry::TracingLayer,
     trace,
 };
@@ -126,6 +127,10 @@ async fn start(app: App<Variables>) -> Result<Service, StartError> {
     });
     if env::var_os("TESTBED_START").is_some() {
         testbed.held().await;
+    }
+    if env::var_os("TESTBED_UNREADY").is_some() {
+        let never = || Err("told to".to_owned());
+        app.health.check(Endpoint::Readyz, "unready", Severity::Critical, never);
     }
     if env::var_os("TESTBED_TASK").is_some() {
         testbed.drain.spawn(work(testbed.clone()));

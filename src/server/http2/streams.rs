@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_reserved_bit_of_a_window_update_is_no_part_of_it() {
+        let mut streams = Streams::default();
+        respond(&mut streams, 1);
+        window_update(&mut streams, 0, 1 << 20);
+        streams.sent(frame(DATA, 1, 65_535), &[]);
+        window_update(&mut streams, 1, 1 << 31 | 1);
+        assert_eq!(streams.held_up_since(), None);
+        streams.sent(frame(DATA, 1, 1), &[]);
+        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_window_that_is_taken_back_is_shut() {
         let mut streams = Streams::default();
         respond(&mut streams, 1);
@@ -248,6 +260,9 @@ mod tests {
         streams.received(frame(HEADERS, 3, 1), &[]);
         assert_eq!(streams.len(), 1, "trailers open nothing");
         streams.received(frame(RST_STREAM, 3, 4), &[]);
+        assert_eq!(streams.len(), 0);
+        respond(&mut streams, 5);
+        streams.sent(frame(RST_STREAM, 5, 4), &[]);
         assert_eq!(streams.len(), 0);
     }
 
