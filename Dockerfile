@@ -29,7 +29,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
       arm64) target=aarch64-unknown-linux-gnu ;; \
       *) echo "TARGETARCH is '$TARGETARCH': expected amd64 or arm64" >&2; exit 1 ;; \
     esac \
-    && find src otlp telemetry variables service -type f -exec touch {} + \
+    && find src frames otlp telemetry variables service -type f -exec touch {} + \
     && RUSTFLAGS="-C target-feature=+crt-static" \
        cargo build --release --locked --features "$FEATURES" --target "$target" \
     && install -m 0555 "target/$target/release/$(scripts/name.sh)" /service

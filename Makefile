@@ -19,7 +19,7 @@ traces: ## test the spans that go to a collector; apart, because it compiles for
 	cargo clippy --package $(NAME) --features otlp --all-targets --locked -- -D warnings
 	cargo test --package landfall-otlp --package $(NAME) --features otlp --locked
 # The engine, and what it has in crates of its own.
-ENGINE = --package landfall --package landfall-telemetry --package landfall-variables
+ENGINE = --package landfall --package landfall-frames --package landfall-telemetry --package landfall-variables
 fuzz: ## random bytes and random connections, for TIME=1m each; docs/testing.md
 	FUZZ_TIME=$(or $(TIME),1m) cargo test --locked $(ENGINE) --lib --test engine ::any_ -- --nocapture
 fuzz-coverage: ## random bytes that libFuzzer chooses by the code they reach, TIME=60 seconds for each test; docs/testing.md

@@ -17,7 +17,7 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 export CARGO_PROFILE_DEV_OPT_LEVEL=2
 # A target that is named, so that build scripts and macros are compiled without these.
 test=(cargo test --quiet --locked --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/fuzz --lib)
-for package in landfall landfall-telemetry landfall-variables; do
+for package in landfall landfall-frames landfall-telemetry landfall-variables; do
     for name in $("${test[@]}" --package "$package" -- --list --format terse "$only" | sed -n 's/: test$//p'); do
         echo "== $package $name"
         mkdir -p "$found/$name"

@@ -36,8 +36,8 @@
 //! - `layers`, [`error`]: what wraps each request; problem+json
 //! - [`testing`]: a service without sockets, for tests of its routes
 //!
-//! What knows nothing of services is in crates of its own: `landfall-telemetry` writes the logs, `landfall-variables`
-//! reads the environment.
+//! What knows nothing of services is in crates of its own: `landfall-frames` follows HTTP/2's frames,
+//! `landfall-telemetry` writes the logs, `landfall-variables` reads the environment.
 //!
 //! No module imports one that imports it, and none knows a service.
 

@@ -6,7 +6,6 @@ mod connections;
 mod http1;
 mod http2;
 mod listen;
-mod pace;
 mod read_ahead;
 mod requests;
 mod stream;

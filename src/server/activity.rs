@@ -10,9 +10,10 @@ use std::{
     time::{self, Duration},
 };
 
+use landfall_frames::pace::Pace;
 use tokio::time::{Instant, Sleep};
 
-use super::{CloseReason, LINGER, Shared, pace::Pace, read_ahead::ReadAhead};
+use super::{CloseReason, LINGER, Shared, read_ahead::ReadAhead};
 use crate::{lifecycle::Phase, waiting};
 
 /// How long after its request a client closes its side if it only says that it sends no more; who does it later, while

@@ -1,7 +1,5 @@
 //! An HTTP/2 connection: its deadlines, and its way out by GOAWAY.
 
-mod frames;
-mod streams;
 mod wire;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 #[cfg(target_os = "linux")]
-use super::pace::SILENCE;
+use landfall_frames::pace::SILENCE;
 
 /// How many connections wait in the kernel for `accept`; the kernel takes less if `net.core.somaxconn` is less.
 const BACKLOG: i32 = 4096;

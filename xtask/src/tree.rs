@@ -41,6 +41,7 @@ const NAMELESS: &[&str] = &[
     "tests/",
     "benches/",
     "examples/",
+    "frames/",
     "otlp/",
     "rollout/",
     "telemetry/",

@@ -12,16 +12,16 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{
-    frames::{self, ACK, Frame, FrameScanner, GOAWAY, HEAD, HEADERS, KIND_OFFSET, PING, RST_STREAM, UNKNOWN},
-    streams::Streams,
-};
 use crate::{
     lifecycle::Phase,
     server::{
         activity::{Activity, Leaving},
         stream::{H2_PREFACE, Stream},
     },
+};
+use landfall_frames::{
+    frames::{self, ACK, Frame, FrameScanner, GOAWAY, HEAD, HEADERS, KIND_OFFSET, PING, RST_STREAM, UNKNOWN},
+    streams::Streams,
 };
 
 /// The last stream of a GOAWAY that refuses none yet, RFC 9113 section 6.8.
@@ -98,10 +98,10 @@ impl Wire {
     }
 
     fn note(&self) {
-        if self.streams.len() > 0 && self.activity.leaving() == Leaving::Quiet {
+        if self.streams.count() > 0 && self.activity.leaving() == Leaving::Quiet {
             self.activity.leave(Leaving::Draining);
         }
-        self.activity.frames_passed(self.streams.len() > 0, self.incoming.is_in_header_block());
+        self.activity.frames_passed(self.streams.count() > 0, self.incoming.is_in_header_block());
     }
 
     /// Whether these bytes complete the last response that is open.
@@ -110,7 +110,7 @@ impl Wire {
         for part in parts {
             outgoing.scan(part, |frame, payload, _| streams.sent(frame, payload));
         }
-        self.streams.len() > 0 && streams.len() == 0 && outgoing.is_between_frames()
+        self.streams.count() > 0 && streams.count() == 0 && outgoing.is_between_frames()
     }
 
     /// The next frame of our own, which is as good as sent.
@@ -131,7 +131,7 @@ impl Wire {
     fn next_of_drain(&mut self) -> Option<Vec<u8>> {
         let closing = self.activity.shared.lifecycle.phase() >= Phase::Closing;
         let is_quiet = self.activity.leaving() == Leaving::Quiet;
-        let is_due = match self.streams.len() {
+        let is_due = match self.streams.count() {
             // One that has not asked yet would go, and its next connection too, and never ask.
             0 if is_quiet && (closing || self.activity.is_used()) => {
                 if !self.idle_pings.are_answered() {

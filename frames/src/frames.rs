@@ -1,33 +1,49 @@
 //! Where one HTTP/2 frame ends and the next one begins, RFC 9113 section 4.1.
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PUSH_PROMISE: u8 = 5;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+/// Part of a body.
+pub const DATA: u8 = 0;
+/// Head of a request or a response, or trailers.
+pub const HEADERS: u8 = 1;
+/// The end of a stream before its time.
+pub const RST_STREAM: u8 = 3;
+/// What a side allows.
+pub const SETTINGS: u8 = 4;
+/// What a server would push.
+pub const PUSH_PROMISE: u8 = 5;
+/// A question whether the peer is there, or the answer.
+pub const PING: u8 = 6;
+/// The way out.
+pub const GOAWAY: u8 = 7;
+/// Room for more of a body.
+pub const WINDOW_UPDATE: u8 = 8;
+/// More of a head.
+pub const CONTINUATION: u8 = 9;
 /// A type that nobody knows, and everybody has to ignore.
-pub(super) const UNKNOWN: u8 = 0xff;
+pub const UNKNOWN: u8 = 0xff;
 
-pub(super) const ACK: u8 = 1;
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+/// Flag: an answer.
+pub const ACK: u8 = 1;
+/// Flag: nothing follows on this stream in this direction.
+pub const END_STREAM: u8 = 1;
+/// Flag: no more of the head follows.
+pub const END_HEADERS: u8 = 4;
 
 /// The length of a head.
-pub(super) const HEAD: usize = 9;
+pub const HEAD: usize = 9;
 /// Where the type stands in it.
-pub(super) const KIND_OFFSET: usize = 3;
+pub const KIND_OFFSET: usize = 3;
 
 /// What the head of a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) length: u32,
+pub struct Frame {
+    /// Its type.
+    pub kind: u8,
+    /// What holds of it.
+    pub flags: u8,
+    /// Which it belongs to; 0 is the connection.
+    pub stream: u32,
+    /// Of its payload, in bytes.
+    pub length: u32,
 }
 
 impl Frame {
@@ -38,7 +54,8 @@ impl Frame {
         Self { kind, flags, stream, length: u32::from_be_bytes([0, a, b, c]) }
     }
 
-    pub(super) fn has(&self, flag: u8) -> bool {
+    /// Whether this flag is set.
+    pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
@@ -54,7 +71,7 @@ impl Frame {
 }
 
 /// A frame of our own, with a payload that is short.
-pub(super) fn encode(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn encode(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0, 0, payload.len() as u8, kind, 0];
     frame.extend(stream.to_be_bytes());
     frame.extend(payload);
@@ -63,7 +80,7 @@ pub(super) fn encode(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Follows the frames that pass in one direction, in pieces of any size.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FrameScanner {
+pub struct FrameScanner {
     /// A head, or a unit of payload, that is not complete yet.
     part: [u8; HEAD],
     filled: usize,
@@ -75,14 +92,14 @@ pub(super) struct FrameScanner {
 
 impl FrameScanner {
     /// One that lets so many bytes pass before the first frame.
-    pub(super) fn behind(preface: usize) -> Self {
+    pub fn behind(preface: usize) -> Self {
         let frame = Frame { kind: UNKNOWN, flags: 0, stream: 0, length: 0 };
         Self { frame: Some(frame), left: preface, ..Self::default() }
     }
 
     /// Calls `seen` with each head, and an empty payload, and then with each unit of a payload that matters; and with
     /// where it ends in these bytes.
-    pub(super) fn scan(&mut self, all: &[u8], mut seen: impl FnMut(Frame, &[u8], usize)) {
+    pub fn scan(&mut self, all: &[u8], mut seen: impl FnMut(Frame, &[u8], usize)) {
         let mut bytes = all;
         while !bytes.is_empty() {
             let Some(frame) = self.frame else {
@@ -126,12 +143,12 @@ impl FrameScanner {
     }
 
     /// Whether another frame may stand here: not inside of one, and not between the frames of one header block.
-    pub(super) fn is_between_frames(&self) -> bool {
+    pub fn is_between_frames(&self) -> bool {
         self.frame.is_none() && self.filled == 0 && !self.in_header_block
     }
 
     /// Whether a header block has begun and is not complete.
-    pub(super) fn is_in_header_block(&self) -> bool {
+    pub fn is_in_header_block(&self) -> bool {
         self.in_header_block || self.frame.is_some_and(|frame| matches!(frame.kind, HEADERS | CONTINUATION))
     }
 }

@@ -16,30 +16,30 @@ const LONGEST: u32 = 6;
 
 /// How long a peer's kernel may be silent, when asked or sent to, or have no room, unless the stall limit is longer: a dead
 /// peer is found within a minute.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a peer has taken, in time that it takes to read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     counted: u64,
     until: Option<Instant>,
 }
 
 impl Pace {
     /// Of a peer for which so many bytes have been written to a socket.
-    pub(super) fn of_socket(written: u64) -> Self {
+    pub fn of_socket(written: u64) -> Self {
         Self { counted: written + OWN, until: None }
     }
 
     /// The peer takes nothing now, and took so many bytes in all.
-    pub(super) fn pauses(&mut self, taken: u64, now: Instant) {
+    pub fn pauses(&mut self, taken: u64, now: Instant) {
         let earned = Duration::from_millis(taken.saturating_sub(self.counted) / SLOWEST);
         self.counted = self.counted.max(taken);
         self.until = Some(self.until.map_or(now, |until| until.max(now)) + earned);
     }
 
     /// When the time is up of a peer that has taken nothing since then.
-    pub(super) fn due(&self, since: Instant, limit: Duration) -> Instant {
+    pub fn due(&self, since: Instant, limit: Duration) -> Instant {
         let longest = (limit * LONGEST).min(SILENCE).max(limit);
         self.until.unwrap_or(since).clamp(since + limit, since + longest)
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::frames::{ACK, DATA, END_STREAM, Frame, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE};
-use crate::server::pace::Pace;
+use crate::frames::{ACK, DATA, END_STREAM, Frame, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::pace::Pace;
 
 /// RFC 9113 section 6.5.2.
 const SETTINGS_INITIAL_WINDOW_SIZE: u8 = 4;
@@ -13,7 +13,7 @@ const DEFAULT_WINDOW: i64 = 65_535;
 
 /// The open streams of a connection; one is open until the last frame of its response has been written.
 #[derive(Debug, Clone)]
-pub(super) struct Streams {
+pub struct Streams {
     open: Vec<OpenStream>,
     last: u32,
     window: Window,
@@ -84,17 +84,17 @@ impl Default for Streams {
 
 impl Streams {
     /// How many are open.
-    pub(super) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.len()
     }
 
     /// The highest that the peer has opened.
-    pub(super) fn last(&self) -> u32 {
+    pub fn last(&self) -> u32 {
         self.last
     }
 
     /// Takes note of a frame from the peer.
-    pub(super) fn received(&mut self, frame: Frame, payload: &[u8]) {
+    pub fn received(&mut self, frame: Frame, payload: &[u8]) {
         match (frame.kind, payload) {
             (HEADERS, _) if frame.stream > self.last => {
                 self.last = frame.stream;
@@ -122,7 +122,7 @@ impl Streams {
     }
 
     /// Takes note of a frame to the peer.
-    pub(super) fn sent(&mut self, frame: Frame, payload: &[u8]) {
+    pub fn sent(&mut self, frame: Frame, payload: &[u8]) {
         if !payload.is_empty() {
             return;
         }
@@ -150,19 +150,19 @@ impl Streams {
     }
 
     /// It is open no more.
-    pub(super) fn close(&mut self, id: u32) {
+    pub fn close(&mut self, id: u32) {
         if let Some(index) = self.open.iter().position(|stream| stream.id == id) {
             self.open.swap_remove(index);
         }
     }
 
     /// When the peer has held up a response for too long, by its windows, if it holds up any that has begun.
-    pub(super) fn next_due(&self, limit: Duration) -> Option<Instant> {
+    pub fn next_due(&self, limit: Duration) -> Option<Instant> {
         self.held_up(limit).map(|(_, due)| due).min()
     }
 
     /// Those that the peer has held up for too long.
-    pub(super) fn due(&self, now: Instant, limit: Duration) -> Vec<u32> {
+    pub fn due(&self, now: Instant, limit: Duration) -> Vec<u32> {
         self.held_up(limit).filter(|(_, due)| *due <= now).map(|(id, _)| id).collect()
     }
 
@@ -183,8 +183,8 @@ mod tests {
     use proptest::prelude::*;
     use tokio::time::advance;
 
-    use super::{super::frames::FrameScanner, *};
-    use crate::{fuzz_tests::holds, server::pace::SILENCE};
+    use super::*;
+    use crate::{frames::FrameScanner, fuzz_tests::holds, pace::SILENCE};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -223,9 +223,9 @@ mod tests {
         window_update(&mut streams, 0, 1 << 20);
         streams.sent(frame(DATA, 1, 65_535), &[]);
         window_update(&mut streams, 1, 1 << 31 | 1);
-        assert_eq!(streams.held_up_since(), None);
+        assert_eq!(streams.next_due(LIMIT), None);
         streams.sent(frame(DATA, 1, 1), &[]);
-        assert_eq!(streams.held_up_since(), Some(Instant::now()));
+        assert_eq!(streams.next_due(LIMIT), Some(Instant::now() + LIMIT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -256,14 +256,14 @@ mod tests {
         respond(&mut streams, 1);
         respond(&mut streams, 3);
         streams.sent(Frame { flags: END_STREAM, ..frame(DATA, 1, 0) }, &[]);
-        assert_eq!((streams.len(), streams.last()), (1, 3));
+        assert_eq!((streams.count(), streams.last()), (1, 3));
         streams.received(frame(HEADERS, 3, 1), &[]);
-        assert_eq!(streams.len(), 1, "trailers open nothing");
+        assert_eq!(streams.count(), 1, "trailers open nothing");
         streams.received(frame(RST_STREAM, 3, 4), &[]);
-        assert_eq!(streams.len(), 0);
+        assert_eq!(streams.count(), 0);
         respond(&mut streams, 5);
         streams.sent(frame(RST_STREAM, 5, 4), &[]);
-        assert_eq!(streams.len(), 0);
+        assert_eq!(streams.count(), 0);
     }
 
     /// The open streams of a connection by their numbers: whether a response has begun, and its window.
@@ -341,7 +341,7 @@ mod tests {
                 let mut held_up = streams.due(Instant::now() + SILENCE, LIMIT);
                 held_up.sort_unstable();
                 prop_assert_eq!(held_up, reference.held_up());
-                prop_assert_eq!((streams.len(), streams.last()), (reference.open.len(), reference.last));
+                prop_assert_eq!((streams.count(), streams.last()), (reference.open.len(), reference.last));
             }
             Ok(())
         });

@@ -1,0 +1,8 @@
+//! What is going on on an HTTP/2 connection, told from the frames that pass, and how long a peer may pause that reads in steps.
+
+pub mod frames;
+#[cfg(test)]
+#[path = "../../src/fuzz_tests.rs"]
+mod fuzz_tests;
+pub mod pace;
+pub mod streams;
