@@ -2,6 +2,7 @@
 
 pub mod frames;
 #[cfg(test)]
+#[allow(dead_code, reason = "each crate uses a part of it")]
 #[path = "../../src/fuzz_tests.rs"]
 mod fuzz_tests;
 pub mod pace;
