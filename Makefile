@@ -29,8 +29,8 @@ loom: ## what threads share, in every order in which they can run; docs/testing.
 admin-page: ## the admin port's page in headless Chromium, from start to end
 	cargo build --locked --package landfall --bin testbed
 	tests/admin_page.py target/debug/testbed
-MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE))
-mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file; docs/testing.md
+MUTANTS = cargo mutants --in-place --no-shuffle --output target/mutants $(if $(FILE),--file $(FILE)) $(if $(SHARD),--shard $(SHARD))
+mutants: tools ## what no test notices when it is changed, in hours; FILE=src/trace.rs takes one file, SHARD=0/8 an eighth; docs/testing.md
 	$(WITH_TOOLS) $(MUTANTS) $(ENGINE) -- $(ENGINE) --lib --test engine
 	$(if $(FILE),,$(WITH_TOOLS) $(MUTANTS) --package rollout --package manifests)
 tools:

@@ -56,3 +56,34 @@ impl Flood {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::callsite::Callsite;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_logs_seldom_is_never_left_out_and_one_that_floods_until_it_was_told() {
+        let place = tracing::callsite! {
+            name: "place",
+            kind: tracing::metadata::Kind::EVENT,
+            level: Level::ERROR,
+            fields: a
+        };
+        let (flood, metadata) = (Flood::default(), place.metadata());
+        let wait = || {
+            flood.0.lock().unwrap().values_mut().for_each(|place| place.since -= 2 * WINDOW);
+        };
+        for _ in 0..3 {
+            assert!((0..MOST).all(|_| flood.admits(metadata)));
+            wait();
+        }
+        assert!((0..MOST).all(|_| flood.admits(metadata)));
+        assert!(!flood.admits(metadata));
+        wait();
+        assert!(!flood.admits(metadata), "what was left out is told first");
+        flood.tell(false);
+        assert!(flood.admits(metadata));
+    }
+}

@@ -234,6 +234,8 @@ fn what_only_looks_like_a_link_is_a_fault() {
         ("APP_SERVICE_HOST", "example"),
         ("APP_SERVICE_PORT", "http"),
         ("APP_PORT_80", "80"),
+        ("APP_PORT_80_HTTP", "80"),
+        ("APP_PORT_HTTP_TCP", "80"),
     ] {
         assert_eq!(errors(&[(name, value)]).len(), 1, "{name}={value}");
     }
