@@ -36,7 +36,7 @@ fn main() {
     println!(
         "{ROUNDS} rounds of {ROUND:?} each in turn, {CLIENTS} kept connections; medians [lowest, highest]"
     );
-    println!("requests per second                landfall   bare axum  ratio");
+    println!("requests per second                     landfall   bare axum  ratio");
     for (cores, server, client) in [("one core", "0", "1"), ("two cores, shared", "0-1", "0-1")] {
         for (number, name) in Load::NAMES.into_iter().enumerate() {
             let (ours, bare) = (ours(server), Server::start(bare_command(server)));
@@ -51,7 +51,7 @@ fn main() {
                 ratios.push(ours / bare);
             }
             let [a, b] = [a, b].map(median);
-            println!("{:<34} {a:>9.0}  {b:>10.0}  {}", format!("{name}, {cores}"), spread(&mut ratios, 3));
+            println!("{:<38} {a:>9.0}  {b:>10.0}  {}", format!("{name}, {cores}"), spread(&mut ratios, 3));
         }
     }
 
