@@ -176,7 +176,7 @@ impl Traced {
     pub(crate) fn begin(request: &Request) -> Self {
         let headers = request.headers();
         let context = TraceContext::of(headers);
-        let state = headers.get(TRACESTATE).filter(|_| context.parent_id != 0).cloned();
+        let state = if context.parent_id == 0 { None } else { headers.get(TRACESTATE).cloned() };
         let request_id = RequestId::of(headers);
         let request = Some((request.method().clone(), request.uri().clone()));
         let active = Active { context, state, request_id, request, span: None };
@@ -203,7 +203,7 @@ impl Traced {
 }
 
 /// The id of a request: the caller's when it is at most 128 visible ASCII characters, else a new one.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum RequestId {
     Callers(HeaderValue),
     New(u128),
