@@ -4,12 +4,14 @@
 mod common;
 
 use std::io::{Read, copy};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use common::{FEW, ROLLOUT, Service, code, err, eventually, is_alive, json, out, rollout, scratch, signal};
+use common::{
+    FEW, ROLLOUT, Service, code, err, eventually, free_port, is_alive, json, out, rollout, scratch, signal,
+};
 
 /// `rollout drive` with short pauses and this script as its command, its JSON in a file.
 fn drive(url: &str, mix: &str, script: &str, file: &Path) -> Command {
@@ -87,7 +89,8 @@ fn a_command_that_fails_or_is_not_there_ends_with_2_and_prints_what_there_is() {
 fn without_a_service_to_drive_the_command_does_not_run() {
     let service = Service::naive();
     let there = service.url();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = free_port(Ipv4Addr::LOCALHOST);
+    let nobody = nobody.local_addr().unwrap();
     for (url, mix, because) in [
         (format!("http://{nobody}"), "busy=1", "no route to http://127.0.0.1:"),
         (there.replace("http", "ftp"), "busy=1", "begins with neither http:// nor https://"),

@@ -162,7 +162,7 @@ fn an_unfinished_run_is_an_error_and_no_failure() {
         .output()
         .unwrap();
     assert_eq!(code(&run), 2, "{}", err(&run));
-    let junit = std::fs::read_to_string(file).unwrap();
+    let junit = std::fs::read_to_string(file).unwrap_or_else(|gone| panic!("{gone}: {}", err(&run)));
     balanced(&junit, &[]);
     assert!(junit.contains("failures=\"0\" errors=\"1\"") && junit.contains("exit status: 3"), "{junit}");
 }

@@ -165,7 +165,7 @@ fn answer(client: &mut TcpStream, response: &str) -> io::Result<()> {
 
 /// A port that nobody has, and that nobody gets who does not ask for it by its number.
 pub(crate) fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let is_free = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
     iter::repeat_with(|| fastrand::u16(20_000..30_000)).find(is_free).expect("one is free")
 }
 

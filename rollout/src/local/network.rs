@@ -1,6 +1,9 @@
 //! Addresses and ports on this machine's loopback network.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpSocket;
 
 use crate::unable::{OrUnable, Unable};
 
@@ -19,7 +22,7 @@ impl Network {
         for _ in 0..100 {
             let base = u32::from(Ipv4Addr::new(127, fastrand::u8(1..=254), fastrand::u8(..), 0));
             let mut network = Self { base, used: 0, ports: [0; 2] };
-            if TcpListener::bind((network.address(1), 0)).is_ok() {
+            if bind(network.address(1), 0).is_ok() {
                 network.ports = network.next()?.1;
                 return Ok(network);
             }
@@ -46,10 +49,9 @@ impl Network {
         let mut ports = [0; N];
         for (n, port) in ports.iter_mut().enumerate() {
             let wanted = self.ports.get(n).copied().unwrap_or(0);
-            let listener = TcpListener::bind((address, wanted)).or_else(|_| TcpListener::bind((address, 0)));
-            let listener = listener.or_unable(tried)?;
-            *port = listener.local_addr().or_unable(tried)?.port();
-            held.push(listener);
+            let socket = bind(address, wanted).or_else(|_| bind(address, 0)).or_unable(tried)?;
+            *port = socket.local_addr().or_unable(tried)?.port();
+            held.push(socket);
         }
         Ok((address, ports))
     }
@@ -57,4 +59,13 @@ impl Network {
     fn address(&self, n: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(self.base + n))
     }
+}
+
+/// Takes a port without listening on it: a process that is being started meanwhile has a copy of each socket until it
+/// becomes its program, and a copy that listens keeps the port from the one that it was looked for.
+fn bind(address: IpAddr, port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::new(address, port))?;
+    Ok(socket)
 }

@@ -1,7 +1,7 @@
 //! What the tests share: the executables, services to drive, and a place for their files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 pub(crate) const ROLLOUT: &str = env!("CARGO_BIN_EXE_rollout");
 
@@ -113,8 +114,7 @@ impl Service {
         // An address of its own: nothing else takes a port there between the look for a free one and its use.
         let [_, .., high, low] = std::process::id().to_be_bytes();
         let host = Ipv4Addr::new(127, high.max(1), low, STARTED.fetch_add(1, Ordering::Relaxed));
-        let free = || TcpListener::bind((host, 0)).unwrap();
-        let [address, admin] = [free(), free()].map(|listener| listener.local_addr().unwrap());
+        let [address, admin] = [(); 2].map(|()| free_port(host)).map(|socket| socket.local_addr().unwrap());
         let process = command
             .env("APP_HOST", host.to_string())
             .env("APP_PORT", address.port().to_string())
@@ -137,6 +137,15 @@ impl Drop for Service {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A free port, on which nobody listens: a process that is being started has a copy of each socket until it becomes its
+/// program, and a copy that listens would keep the port, and accept connections.
+pub(crate) fn free_port(host: Ipv4Addr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((host, 0).into()).unwrap();
+    socket
 }
 
 /// Says whether a process runs; whoever adopted it may not have reaped it yet.
