@@ -97,6 +97,12 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_sent_as_it_is_written() {
+        assert_eq!(json("[1, 2]"), Ok("[1, 2]".to_string()));
+        assert!(json("[1,").is_err());
+    }
+
+    #[test]
     fn a_scale_and_a_pause_have_their_bounds() {
         assert_eq!((scale("0.01"), scale("10")), (Ok(0.01), Ok(10.0)));
         assert!(["0", "0.009", "10.1", "-1", "x"].iter().all(|text| scale(text).is_err()));

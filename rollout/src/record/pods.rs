@@ -285,6 +285,10 @@ mod tests {
         assert_eq!(pods.histories()[0].left_endpoints, None, "it was not told to end");
         assert!((10.0..11.0).contains(&pods.histories()[0].started));
         assert!(pods.terminating("a") && !pods.terminating("a") && !pods.terminating("c"));
+        pods.left_endpoints("a");
+        let left = pods.histories()[0].left_endpoints;
+        pods.left_endpoints("a");
+        assert!(left.is_some() && pods.histories()[0].left_endpoints == left);
         pods.left_endpoints_after("a", 0.25);
         let [a, b] = &pods.histories()[..] else { panic!("two were started") };
         assert_eq!(a.left_endpoints, Some(a.terminating.unwrap() + 0.25));

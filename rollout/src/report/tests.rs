@@ -155,6 +155,15 @@ fn the_json_counts_what_the_table_does() {
         })
     );
     assert_eq!((&json["clients"]["idle"]["lost"], &json["verdict"]), (&json!(46), &json!("lost")));
+    assert_eq!(
+        (
+            &json["load"]["path"],
+            &json["load"]["post"],
+            &json["load"]["h2_streams"],
+            &json["load"]["idle_seconds"]
+        ),
+        (&json!("/"), &json!("/greetings"), &json!(4), &json!([3.0, 12.0]))
+    );
     assert_eq!(json["schedule"], json!({"kept": true, "late_p99_us": 990, "late_max_us": 1000}));
 }
 
@@ -253,6 +262,11 @@ fn what_kept_a_run_from_its_end_is_said() {
     assert!(
         text.contains("\nunfinished no\n") && text.contains("so the run proves nothing: no more ports"),
         "{text}"
+    );
+    let markdown = markdown::summary(std::slice::from_ref(&report), &[]);
+    assert!(
+        markdown.contains("\n| busy | 1 | 0 | 1 | 0.00 ms |"),
+        "what did not happen has no column: {markdown}"
     );
     assert!(!text.contains("\nchaos") && !text.contains(" more (") && !text.contains("0 exited"), "{text}");
     assert_eq!(json::report(&report)["unfinished"], "no");
