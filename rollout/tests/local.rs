@@ -204,3 +204,37 @@ fn a_mix_without_post_and_stream_needs_neither_path() {
         .unwrap();
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
 }
+
+#[test]
+fn the_timings_are_those_of_an_overlay_that_is_rendered() {
+    let (tools, file) = (scratch("tools"), scratch("overlay.json"));
+    let _ = std::fs::create_dir(&tools);
+    let rendered = "kind: Deployment\nmetadata: { name: orders }\nspec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n        \
+        - env: [{ name: APP_DRAIN_DELAY, value: 7s }]";
+    let run = |kubectl: &str| {
+        script(&tools.join("kubectl"), kubectl);
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        local(&[
+            "--rollouts",
+            "0",
+            "--scale",
+            "0.1",
+            "--clients",
+            "busy=1",
+            "--overlay",
+            tools.to_str().unwrap(),
+        ])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .env("PATH", path)
+        .output()
+        .unwrap()
+    };
+    let rendering = run(&format!("[ $1 = kustomize ] && echo '{rendered}'"));
+    assert_eq!(code(&rendering), 0, "{}{}", out(&rendering), err(&rendering));
+    let timings = &json(&file)["timings"];
+    assert_eq!((&timings["replicas"], &timings["drain_delay"]), (&2.into(), &"700ms".into()));
+    let failing = run("echo no such base >&2; exit 1");
+    assert_eq!(code(&failing), 2, "{}", out(&failing));
+    let because = format!("kubectl kustomize {}: no such base", tools.display());
+    assert!(err(&failing).contains(&because), "{}", err(&failing));
+}
