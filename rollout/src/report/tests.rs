@@ -221,6 +221,40 @@ fn a_loss_stands_beside_what_its_pod_went_through() {
     assert!(second.contains(then), "{second}");
 }
 
+#[test]
+fn how_a_pod_ended_is_said_beside_what_it_lost() {
+    let pods = Pods::new(std::time::Instant::now());
+    for (end, said) in [
+        (End::Killed, "killed at 4.000 s"),
+        (End::Crashed, "exited without SIGTERM at 4.000 s"),
+        (End::Unknown, "gone at 4.000 s"),
+    ] {
+        let mut report = run(&[(Outcome::Cut, 1)], None, Ending::Finished);
+        report.observed.failures = vec![failure(3.0, &pods, Some("pod-1"))];
+        report.histories[0].end = Some(end);
+        let mut html = String::new();
+        losses::losses(&mut html, &report);
+        assert!(html.contains(said) && !html.contains("<p>The first"), "{html}");
+    }
+}
+
+#[test]
+fn the_page_of_one_run_has_no_comparison_and_says_its_settings() {
+    let report = run(&[(Outcome::Ok, 1)], None, Ending::Finished);
+    let run = json::report(&report);
+    let page = page::page(std::slice::from_ref(&report), std::slice::from_ref(&run), &[]);
+    assert!(page.contains("<title>here: 1 rollout in 4.0 s") && !page.contains("The comparison"), "{page}");
+    assert_eq!(page.matches("<header>").count(), 1);
+    assert!(page.contains("<th scope=\"col\">client</th>"), "{page}");
+    for setting in ["steps</dt><dd>true", "load h2 streams</dt><dd>4", "load idle seconds</dt><dd>3.0, 12.0"]
+    {
+        assert!(page.contains(&format!("<dt>{setting}</dd>")), "{setting}: {page}");
+    }
+    assert!(!page.contains("load headers"), "what is empty is not there");
+    let markdown = markdown::summary(std::slice::from_ref(&report), std::slice::from_ref(&run));
+    assert!(!markdown.contains("The comparison"), "{markdown}");
+}
+
 /// A run with these outcomes, of pods that all ended well.
 fn run(counts: &[(Outcome, u64)], own_fault: Option<&str>, ending: Ending) -> Report {
     let mut observed = Recorder::start().observations();
