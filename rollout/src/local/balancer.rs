@@ -302,15 +302,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_dropped_no_longer_listens() {
-        let balancer = balancer().await;
-        let address = balancer.address;
-        drop(balancer);
-        let gone = async { while TcpStream::connect(address).await.is_ok() {} };
-        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
-    }
-
-    #[tokio::test]
     async fn leaving_endpoints_are_used_when_no_other_is_there() {
         let balancer = balancer().await;
         let only = endpoint(&balancer, 1).await;
