@@ -14,10 +14,13 @@ RUN if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
       && { [ -d "$(rustc --print sysroot)/lib/rustlib/$rust-unknown-linux-gnu" ] \
            || rustup target add "$rust-unknown-linux-gnu"; }; \
     fi
+# jemalloc is built with it, and the slim image has none.
+# hadolint ignore=DL3008
+RUN command -v make || { apt-get update && apt-get install -y --no-install-recommends make; }
 WORKDIR /src
 COPY . .
-# The service's cargo features in the image: docs/logs.md#traces.
-ARG FEATURES=otlp
+# The service's cargo features in the image: docs/logs.md#traces, docs/resources.md#memory-after-a-peak.
+ARG FEATURES=otlp,jemalloc
 ARG REVISION
 # Dependencies are kept in the mounts: only the engine and the service are built again. Cargo goes by file times, and
 # what another checkout left in the mount may be younger than these sources, hence the touch. RUSTFLAGS would reach

@@ -8,6 +8,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,10 +18,13 @@ use axum::{
     routing::{get, post},
 };
 use clients::{CLIENTS, Http1, Load};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const ROUNDS: usize = 41;
 const ROUND: Duration = Duration::from_millis(500);
-const IDLE: usize = 4000;
+const IDLE: usize = 10_000;
+/// How long it takes to open them: those of a moment ago are not idle yet.
+const OPENING: Duration = Duration::from_secs(2);
 const STARTS: usize = 21;
 
 fn main() {
@@ -33,6 +37,9 @@ fn main() {
         }
         _ => {}
     }
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .expect("it may be raised to its maximum");
     println!(
         "{ROUNDS} rounds of {ROUND:?} each in turn, {CLIENTS} kept connections; medians [lowest, highest]"
     );
@@ -60,7 +67,7 @@ fn main() {
     let (bare_idle, bare_each) = memory(&bare());
     println!("resident when idle, KiB:        landfall {ours_idle}, bare axum {bare_idle}");
     println!(
-        "per idle connection, bytes:     landfall {ours_each}, bare axum {bare_each}  ({IDLE} connections)"
+        "per idle connection, bytes:     landfall {ours_each}, bare axum {bare_each}  ({IDLE}, opened within {OPENING:?})"
     );
 
     let mut starts: Vec<f64> = (0..STARTS).map(|_| time_to_ready()).collect();
@@ -123,6 +130,7 @@ impl Server {
                 ("APP_PORT", "0"),
                 ("APP_ADMIN_PORT", "0"),
                 ("APP_LOG_FORMAT", "json"),
+                ("APP_MAX_CONNECTIONS", "20000"),
             ])
             .stdout(Stdio::piped())
             .spawn()
@@ -163,7 +171,13 @@ fn memory(server: &Server) -> (usize, usize) {
     };
     ask();
     let before = server.resident_kib();
-    let clients: Vec<Http1> = (0..IDLE).map(|_| ask()).collect();
+    let began = Instant::now();
+    let open = |number: usize| {
+        let due = began + OPENING.mul_f64(number as f64 / IDLE as f64);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        ask()
+    };
+    let clients: Vec<Http1> = (0..IDLE).map(open).collect();
     let after = server.resident_kib();
     (before, (after - before) * 1024 / clients.len())
 }

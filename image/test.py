@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ MB = 1_000_000
 LARGEST_IMAGE = 10 * MB
 LARGEST_RESIDENT = 10 * MB
 LONGEST_START = 0.300
+PEAK = 3000
+# What may be left of a peak a minute later, for an autoscaler that goes by memory.
+MOST_KEPT = 16 << 20
 
 HARDENED = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 HARDENED += ["--memory=32m", "--memory-swap=32m"]
@@ -230,6 +234,21 @@ class Run(unittest.TestCase):
             after_load = container.resident()
         MEASURED.append(f"resident memory: {at_rest / MB:.2f} MB at rest, {after_load / MB:.2f} MB after load")
         self.assertLess(max(at_rest, after_load), LARGEST_RESIDENT)
+
+    def test_gives_back_what_a_peak_of_connections_took(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+        with Container("--memory=256m", "--memory-swap=256m") as container:
+            before = container.resident()
+            clients = [socket.create_connection(("127.0.0.1", container.port)) for _ in range(PEAK)]
+            for client in clients:
+                client.sendall(b"GET /livez HTTP/1.1\r\npadding: " + b"x" * 8000)
+            eventually("a peak", lambda: container.resident() > before + 1.2 * MOST_KEPT, within=5)
+            for client in clients:
+                client.close()
+            begun = time.monotonic()
+            eventually("the memory is back", lambda: container.resident() < before + MOST_KEPT, within=60)
+            took = time.monotonic() - begun
+        MEASURED.append(f"{PEAK} connections' memory was back {took:.0f} s after they had gone")
 
     def test_answers_on_both_ports(self):
         with Container() as container:
