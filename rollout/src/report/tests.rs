@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::json;
 
+use super::chart::{self, Detail};
 use super::summary::{Report, Setting, Verdict};
 use super::{json, junit, losses, markdown, page, text};
 use crate::args::{Args, Command};
@@ -140,6 +141,31 @@ lost       at 9.000 s, busy: it <broke> off (its connection had answered 7 befor
 #[test]
 fn the_table_counts_each_thing_in_its_column() {
     assert_eq!(text::text(&lossy()), TABLE);
+}
+
+#[test]
+fn the_chart_has_every_part() {
+    let mut report = lossy();
+    let timeline = &mut report.observed.timeline;
+    timeline.record(Duration::from_millis(50), Kind::Busy, Outcome::Ok, Some(1000));
+    timeline.record(Duration::from_millis(150), Kind::Busy, Outcome::Cut, None);
+    timeline.advance(Duration::from_secs(6));
+    let chart = chart::draw(&report, Detail::Full);
+    for part in [
+        ">here: 1 rollout, 102 070 requests, 1 069 lost</text>",
+        ">lost requests, per 0.1 s</text>",
+        "<g class=\"axis\">",
+        "<g class=\"legend\">",
+        "<path class=\"grid\"",
+        "<path class=\"area\" d=\"M0 150L7.07 58.0 21.20 58.0 35.33 150.0 ",
+        "<path class=\"line\" d=\"M7.07 58.0 21.20 58.0 ",
+        "<path class=\"slow\" d=\"M7.07 188.0 21.20 280.0 ",
+        "<title>busy: 1 lost",
+        "<title>pod-4: killed, or exited by itself</title>",
+        "<rect class=\"ready\"",
+    ] {
+        assert!(chart.contains(part), "{part}: {chart}");
+    }
 }
 
 #[test]
