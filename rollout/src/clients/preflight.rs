@@ -148,7 +148,7 @@ mod tests {
             let serving = tokio::spawn(async move {
                 let (client, _) = listener.accept().await.unwrap();
                 let mut server = h2::server::Builder::new();
-                let mut server = server.max_concurrent_streams(allowed).handshake::<_, bytes::Bytes>(client);
+                let server = server.max_concurrent_streams(allowed).handshake::<_, bytes::Bytes>(client);
                 let mut server = server.await.unwrap();
                 while let Some(Ok((_, mut respond))) = server.accept().await {
                     respond.send_response(http::Response::new(()), true).unwrap();
