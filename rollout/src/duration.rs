@@ -50,6 +50,17 @@ mod tests {
         }
         assert_eq!(parse("2m").unwrap(), Duration::from_secs(120));
         assert_eq!(parse("1.5s").unwrap(), Duration::from_millis(1500));
+        assert_eq!(parse("1h").unwrap(), Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_latency_has_three_digits() {
+        let brief = |micros| brief(Duration::from_micros(micros));
+        assert_eq!(
+            [brief(1230), brief(9990), brief(10_000), brief(99_900)],
+            ["1.23 ms", "9.99 ms", "10.0 ms", "99.9 ms"]
+        );
+        assert_eq!([brief(100_000), brief(999_000), brief(1_000_000)], ["100 ms", "999 ms", "1.00 s"]);
     }
 
     #[test]

@@ -89,3 +89,17 @@ impl FromStr for Proxy {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_as_it_is_written() {
+        for proxy in Proxy::ALL {
+            assert_eq!(proxy.to_string().parse(), Ok(proxy));
+        }
+        assert_eq!(Proxy::plain(Program::Nginx).to_string(), "nginx");
+        assert!("apache".parse::<Proxy>().is_err());
+    }
+}

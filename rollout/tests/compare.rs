@@ -54,7 +54,7 @@ fn a_sequence_that_loses_ends_with_1_and_says_which_request() {
 
 #[test]
 fn the_naive_servers_have_whatever_paths_the_service_has() {
-    let file = scratch("paths.json");
+    let (file, chart) = (scratch("paths.json"), scratch("paths.svg"));
     let run =
         local(&["--compare", "--modes", "close", "--rollouts", "0", "--scale", "0.1", "--clients", FEW])
             .args([
@@ -67,10 +67,13 @@ fn the_naive_servers_have_whatever_paths_the_service_has() {
                 "--stream",
                 "/orders/feed?from=1",
             ])
-            .args(["--json".as_ref(), file.as_os_str()])
+            .args(["--json".as_ref(), file.as_os_str(), "--chart".as_ref(), chart.as_os_str()])
             .output()
             .unwrap();
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+    // A chart for each sequence.
+    let chart = chart.with_file_name(format!("close-{}", chart.file_name().unwrap().display()));
+    assert!(std::fs::read_to_string(chart).unwrap().starts_with("<svg"));
     let clients = &json(&file)[0]["clients"];
     assert!(clients["post"]["ok"].as_u64().unwrap() > 0, "{clients:#}");
     // An endless response is still the first one at the end of the run.

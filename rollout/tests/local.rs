@@ -107,10 +107,19 @@ fn kept_connections_stay_where_they_are_after_a_scale_up_unless_they_age() {
 #[test]
 fn a_rate_is_kept() {
     let file = scratch("rate.json");
-    let run = local(&["--rollouts", "0", "--scale", "0.1", "--pause", "30s", "--clients", "busy=5@200/s"])
-        .args(["--json".as_ref(), file.as_os_str()])
-        .output()
-        .unwrap();
+    let run = local(&[
+        "--rollouts",
+        "0",
+        "--scale",
+        "0.1",
+        "--pause",
+        "30s",
+        "--clients",
+        "busy=5@50/s,h2=2@150/s",
+    ])
+    .args(["--json".as_ref(), file.as_os_str()])
+    .output()
+    .unwrap();
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
     let rate = json(&file)["requests_per_second"].as_f64().unwrap();
     assert!((170.0..230.0).contains(&rate), "{rate} instead of 200 per second");
@@ -189,9 +198,43 @@ fn every_pod_gets_the_variables_and_they_win_over_the_timings() {
 
 #[test]
 fn a_mix_without_post_and_stream_needs_neither_path() {
-    let run = local(&["--rollouts", "0", "--scale", "0.1", "--clients", "busy=1,h2=1"])
+    let run = local(&["--rollouts", "0", "--scale", "0.1", "--clients", "busy=1,h2=1,post=0"])
         .args(["--post", "/nowhere", "--stream", "/nowhere"])
         .output()
         .unwrap();
     assert_eq!(code(&run), 0, "{}{}", out(&run), err(&run));
+}
+
+#[test]
+fn the_timings_are_those_of_an_overlay_that_is_rendered() {
+    let (tools, file) = (scratch("tools"), scratch("overlay.json"));
+    let _ = std::fs::create_dir(&tools);
+    let rendered = "kind: Deployment\nmetadata: { name: orders }\nspec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n        \
+        - env: [{ name: APP_DRAIN_DELAY, value: 7s }]";
+    let run = |kubectl: &str| {
+        script(&tools.join("kubectl"), kubectl);
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        local(&[
+            "--rollouts",
+            "0",
+            "--scale",
+            "0.1",
+            "--clients",
+            "busy=1",
+            "--overlay",
+            tools.to_str().unwrap(),
+        ])
+        .args(["--json".as_ref(), file.as_os_str()])
+        .env("PATH", path)
+        .output()
+        .unwrap()
+    };
+    let rendering = run(&format!("[ $1 = kustomize ] && echo '{rendered}'"));
+    assert_eq!(code(&rendering), 0, "{}{}", out(&rendering), err(&rendering));
+    let timings = &json(&file)["timings"];
+    assert_eq!((&timings["replicas"], &timings["drain_delay"]), (&2.into(), &"700ms".into()));
+    let failing = run("echo no such base >&2; exit 1");
+    assert_eq!(code(&failing), 2, "{}", out(&failing));
+    let because = format!("kubectl kustomize {}: no such base", tools.display());
+    assert!(err(&failing).contains(&because), "{}", err(&failing));
 }

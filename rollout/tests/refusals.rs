@@ -65,6 +65,10 @@ fn paths_that_the_service_does_not_have() {
                    stream: GET /feed responded 404; pass --stream PATH\n\
                    or leave them out: --clients busy=1,idle=2@3s-12s\n";
     refused(&[&run[..], &paths].concat(), because);
+    let none =
+        ["local", "--binary", sample(), "--scale", "0.1", "--clients", "busy=1,post=0", "--path", "/nowhere"];
+    refused(&none, "GET /nowhere responded 404; pass --path PATH\n");
+    assert!(!err(&rollout(&none)).contains("leave them out"), "nobody would be left");
     let because = "\n  busy, idle: GET /nowhere responded 404; pass --path PATH\n\
                    or leave them out: --clients post=1,stream=1\n";
     refused(&[&run[..], &["--path", "/nowhere"]].concat(), because);

@@ -257,3 +257,37 @@ pub fn service_selects(service: &Service, labels: &Labels) -> bool {
         !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_selector_by_expressions_takes_what_it_says() {
+        let labels = Labels::from([("track".to_owned(), "stable".to_owned())]);
+        for (expression, takes) in [
+            (json!({"key": "track", "operator": "In", "values": ["canary", "stable"]}), true),
+            (json!({"key": "track", "operator": "In", "values": ["canary"]}), false),
+            (json!({"key": "tier", "operator": "In", "values": ["stable"]}), false),
+            (json!({"key": "track", "operator": "NotIn", "values": ["canary"]}), true),
+            (json!({"key": "track", "operator": "NotIn", "values": ["canary", "stable"]}), false),
+            (json!({"key": "track", "operator": "Exists"}), true),
+            (json!({"key": "tier", "operator": "Exists"}), false),
+            (json!({"key": "tier", "operator": "DoesNotExist"}), true),
+            (json!({"key": "track", "operator": "DoesNotExist"}), false),
+        ] {
+            let selector: LabelSelector =
+                serde_json::from_value(json!({"matchExpressions": [expression]})).unwrap();
+            assert_eq!(selects(&selector, &labels), takes, "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_pods_is_rounded_up() {
+        assert_eq!(percent_up("25%", 12), 3);
+        assert_eq!(percent_up("25%", 13), 4);
+        assert_eq!(percent_up("0%", 12), 0);
+    }
+}

@@ -154,10 +154,7 @@ impl Crds {
     }
 
     fn find(&self, group: &str, kind: &str) -> Result<Value, String> {
-        let names = |text: &&String| {
-            text.contains(&format!("group: {group}\n")) && text.contains(&format!("kind: {kind}\n"))
-        };
-        for text in self.0.iter().filter(names) {
+        for text in self.0.iter().filter(|text| text.contains(&format!("kind: {kind}\n"))) {
             for crd in crate::render::parse(text)? {
                 if crd["spec"]["group"] == group && crd["spec"]["names"]["kind"] == kind {
                     return Ok(crd);
@@ -227,5 +224,40 @@ fn close(schema: &mut Value) {
         if let Some(inner) = map.get_mut(key) {
             close(inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(given: Value, again: Value) -> Vec<String> {
+        let mut faults = Vec::new();
+        compare(&given, &again, "", &mut faults);
+        faults
+    }
+
+    #[test]
+    fn what_reading_changes_is_named_where_it_stands() {
+        let containers = |container: Value| json!({"spec": {"containers": [container]}});
+        assert_eq!(
+            compared(containers(json!({"image": "a", "images": "b"})), containers(json!({"image": "a"}))),
+            ["/spec/containers/0/images: no such field"]
+        );
+        assert_eq!(
+            compared(containers(json!({})), containers(json!({"name": ""}))),
+            ["/spec/containers/0/name: required and missing"]
+        );
+        assert_eq!(
+            compared(containers(json!({"port": 80})), containers(json!({"port": 8080}))),
+            ["/spec/containers/0/port: 80 is read as 8080"]
+        );
+        assert_eq!(compared(json!(["a", null]), json!(["a"])), [r#": ["a",null] is read as ["a"]"#]);
+    }
+
+    #[test]
+    fn a_custom_resource_is_told_from_a_kind_of_kubernetes() {
+        assert!(!is_custom(&json!({"apiVersion": "v1", "kind": "ConfigMap"})));
+        assert!(is_custom(&json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"})));
     }
 }

@@ -42,6 +42,7 @@ mod tests {
         assert_eq!(millis("10s"), Some(10_000));
         assert_eq!(millis("500ms"), Some(500));
         assert_eq!(millis("2m"), Some(120_000));
+        assert_eq!(millis("1h"), Some(3_600_000));
         assert_eq!(millis("10"), None);
         assert_eq!(millis("s"), None);
     }
@@ -50,6 +51,11 @@ mod tests {
     fn quantities_compare_across_units() {
         assert_eq!(quantity("100m"), Some(100));
         assert_eq!(quantity("2"), Some(2_000));
+        assert_eq!(quantity("1k"), Some(1_000_000));
+        assert_eq!(quantity("1M"), quantity("1000k"));
+        assert_eq!(quantity("1G"), quantity("1000M"));
+        assert_eq!(quantity("1Ki"), quantity("1024"));
+        assert_eq!(quantity("1Mi"), quantity("1024Ki"));
         assert_eq!(quantity("1Gi"), quantity("1024Mi"));
         assert_eq!(quantity("1 Gi"), None);
     }

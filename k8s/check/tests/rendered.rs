@@ -60,6 +60,7 @@ fn every_custom_resource_fits_its_schema() {
 #[test]
 fn every_target_keeps_every_rule() {
     let mut faults = Vec::new();
+    assert!(targets().iter().any(|target| target == "overlays/production"), "{:?}", targets());
     for target in targets() {
         let rendered = Rendered::read(&kustomize(&target).unwrap()).unwrap();
         if !target.starts_with("gitops/") && target != "rollout-test" {
@@ -83,4 +84,17 @@ fn what_an_overlay_generates_is_for_both_tracks_and_what_it_patches_is_for_one()
     };
     assert_eq!(of("stable"), ["all", "info"]);
     assert_eq!(of("green"), ["all", "debug"]);
+}
+
+#[test]
+fn what_stands_in_front_is_told_by_its_class_or_its_kind_of_route() {
+    for (target, fronts) in [
+        ("overlays/production", &["traefik"][..]),
+        ("tests/gateway-api", &["gateway-api"]),
+        ("tests/gke", &["gateway-api", "gke"]),
+        ("tests/canary-istio", &["istio"]),
+    ] {
+        let rendered = Rendered::read(&kustomize(target).unwrap()).unwrap();
+        assert_eq!(rendered.fronts().into_iter().collect::<Vec<_>>(), fronts, "{target}");
+    }
 }

@@ -97,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_sent_as_it_is_written() {
+        assert_eq!(json("[1, 2]"), Ok("[1, 2]".to_string()));
+        assert!(json("[1,").is_err());
+    }
+
+    #[test]
+    fn a_scale_and_a_pause_have_their_bounds() {
+        assert_eq!((scale("0.01"), scale("10")), (Ok(0.01), Ok(10.0)));
+        assert!(["0", "0.009", "10.1", "-1", "x"].iter().all(|text| scale(text).is_err()));
+        let pause_of = |min, max| Ok((Duration::from_secs(min), Duration::from_secs(max)));
+        assert_eq!((pause("3s-12s"), pause("3s-3s")), (pause_of(3, 12), pause_of(3, 3)));
+        assert!(["12s-3s", "3s", "3-12"].iter().all(|text| pause(text).is_err()));
+    }
+
+    #[test]
     fn a_scale_goes_from_some_pods_to_another_number() {
         assert_eq!(from_to("3..6"), Ok((3, 6)));
         assert!(["3", "3..3", "0..3", "a..b", "3-6"].iter().all(|text| from_to(text).is_err()));

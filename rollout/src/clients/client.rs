@@ -131,3 +131,14 @@ pub(super) fn lost(answered_before: u32, bytes_received: usize) -> Outcome {
         _ => Outcome::LostKept,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_lost_by_how_far_it_had_come() {
+        assert_eq!([lost(0, 0), lost(0, 1), lost(7, 1)], [Outcome::LostFirst, Outcome::Cut, Outcome::Cut]);
+        assert_eq!(lost(1, 0), Outcome::LostKept);
+    }
+}

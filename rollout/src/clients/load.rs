@@ -46,7 +46,7 @@ impl Load {
             };
             let (pace, length) = match (group.kind, group.pace) {
                 (Kind::Upload | Kind::Download, Some(Pace::Pause(min, max))) => (None, (min, max)),
-                (_, pace) => (pace, (idle.0 / 4, idle.0 / 2)),
+                (_, pace) => (pace, own_length(idle)),
             };
             let pace = pace.unwrap_or_else(|| own_pace(group.kind, idle));
             for _ in 0..group.count {
@@ -84,11 +84,91 @@ impl Load {
     }
 }
 
+/// How long an upload or a download takes that has no pace of its own.
+fn own_length(idle: (Duration, Duration)) -> (Duration, Duration) {
+    (idle.0 / 4, idle.0 / 2)
+}
+
 fn own_pace(kind: Kind, idle: (Duration, Duration)) -> Pace {
     match kind {
         Kind::Idle | Kind::H2Idle | Kind::H2Blocking => Pace::Pause(idle.0, idle.1),
         Kind::Pipeline => Pace::Pause(Duration::from_millis(20), Duration::from_millis(80)),
         Kind::Fresh => Pace::Pause(Duration::from_millis(10), Duration::from_millis(40)),
         _ => Pace::Pause(Duration::from_millis(5), Duration::from_millis(20)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::args::{Args, Command};
+    use crate::record::recorder::Recorder;
+
+    /// What one client of this kind writes until it has written `end`; a WebSocket is opened.
+    async fn written(kind: Kind, end: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, mix) =
+            (format!("http://{}", listener.local_addr().unwrap()), format!("{}=1@1ms-1ms", kind.name()));
+        let args = ["rollout", "drive", "--url", &url, "--clients", &mix, "--idle", "1ms-1ms", "--", "true"];
+        let Command::Drive(drive) = Args::parse_from(args).command else { panic!("it is `drive`") };
+        let clients = drive.load.clients(drive.idle).unwrap_or_else(|unable| panic!("{}", unable.0));
+        let mut target = drive.load.target();
+        target.aim(&url).await.unwrap_or_else(|unable| panic!("{}", unable.0));
+        let recorder = Arc::new(Recorder::start());
+        let context = Context { target: Arc::new(target), recorder, connections: None };
+        let _load = Load::start(&clients, &context);
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut text = String::new();
+        let read = async {
+            while !text.contains(end) {
+                let mut bytes = [0; 4096];
+                let n = client.read(&mut bytes).await.unwrap();
+                text += &String::from_utf8_lossy(&bytes[..n]);
+                if kind == Kind::Websocket && text.ends_with("\r\n\r\n") {
+                    let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+                    client.write_all(switched).await.unwrap();
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), read)
+            .await
+            .unwrap_or_else(|_| panic!("{} wrote {text:?}", kind.name()));
+        text
+    }
+
+    #[tokio::test]
+    async fn each_kind_speaks_as_it_is_named() {
+        for kind in [Kind::H2, Kind::H2Idle, Kind::H2Blocking] {
+            assert!(written(kind, "SM\r\n\r\n").await.starts_with("PRI * HTTP/2.0\r\n"));
+        }
+        for kind in [Kind::Busy, Kind::Idle, Kind::Fresh, Kind::HalfClose] {
+            assert_eq!(written(kind, "\r\n\r\n").await.matches("GET / HTTP/1.1").count(), 1);
+        }
+        written(Kind::Pipeline, "\r\n\r\nGET / HTTP/1.1\r\n").await;
+        assert!(written(Kind::Post, "Ada").await.starts_with("POST /greetings"));
+        assert!(written(Kind::Stream, "\r\n\r\n").await.starts_with("GET /ticks"));
+        // A ping, once it is open.
+        written(Kind::Websocket, "\r\n\r\n\u{fffd}\u{fffd}\0\0\0\0").await;
+    }
+
+    #[test]
+    fn a_kind_without_a_pace_has_its_own() {
+        let idle = (Duration::from_secs(4), Duration::from_secs(8));
+        for kind in [Kind::Idle, Kind::H2Idle, Kind::H2Blocking] {
+            assert_eq!(own_pace(kind, idle), Pace::Pause(idle.0, idle.1));
+        }
+        let longest = |kind| match own_pace(kind, idle) {
+            Pace::Pause(_, longest) => longest.as_millis(),
+            Pace::Rate(_) => panic!("no kind has a rate of its own"),
+        };
+        assert_eq!([Kind::Pipeline, Kind::Fresh, Kind::Busy, Kind::H2].map(longest), [80, 40, 20, 20]);
+        assert_eq!(own_length(idle), (Duration::from_secs(1), Duration::from_secs(2)));
     }
 }

@@ -67,6 +67,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn clients_begin_apart_and_none_of_them_late() {
+        let pause = Duration::from_secs(1);
+        let first = async || {
+            let mut pacer = Pacer::new(Pace::Pause(pause, pause), 1);
+            let due = Instant::now();
+            let late = pacer.wait().await;
+            (due.elapsed(), late)
+        };
+        let (a, b, c, d) = tokio::join!(first(), first(), first(), first());
+        let firsts = [a, b, c, d];
+        assert!(firsts.iter().all(|(_, late)| *late < pause / 4), "{firsts:?}");
+        assert!(firsts.iter().any(|(after, _)| *after > pause / 20), "{firsts:?}");
+    }
+
+    #[test]
+    fn a_pause_is_between_its_bounds() {
+        let (min, max) = (Duration::from_millis(10), Duration::from_millis(20));
+        let drawn: Vec<Duration> = (0..1000).map(|_| between(min, max)).collect();
+        assert!(drawn.iter().all(|pause| (min..=max).contains(pause)));
+        assert!(drawn.iter().any(|pause| *pause < min + (max - min) / 4));
+        assert!(drawn.iter().any(|pause| *pause > max - (max - min) / 4));
+    }
+
+    #[tokio::test]
     async fn a_pause_follows_each_response() {
         let pause = Duration::from_millis(20);
         let mut pacer = Pacer::new(Pace::Pause(pause, pause), 1);

@@ -110,3 +110,56 @@ async fn http2(target: &Target, streams: u32) -> Result<u16, Unable> {
     }
     Ok(status)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::args::{Args, Command};
+    use crate::clients::mix;
+
+    #[test]
+    fn each_kind_is_told_the_flag_that_gives_it_a_path() {
+        for (kinds, flag) in [
+            (vec![Kind::Busy, Kind::H2], "--path PATH"),
+            (vec![Kind::Post], "--post PATH and --post-body JSON"),
+            (vec![Kind::Upload], "--post PATH and --post-body JSON"),
+            (vec![Kind::Download], "--download PATH"),
+            (vec![Kind::Websocket], "--websocket PATH"),
+            (vec![Kind::Stream], "--stream PATH"),
+        ] {
+            let refused = [Refused { request: "GET /x".into(), status: 404, kinds }];
+            let text = explain(&refused, &mix::parse("idle=2,post=0").unwrap());
+            assert!(text.contains(&format!("responded 404; pass {flag}\n")), "{text}");
+            assert!(text.contains("or leave them out: --clients idle=2"), "{text}");
+        }
+        let refused = [Refused { request: "GET /".into(), status: 403, kinds: vec![Kind::Idle] }];
+        let text = explain(&refused, &mix::parse("idle=2,post=0").unwrap());
+        assert!(text.ends_with("pass --path PATH, or a token with --header"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_server_has_to_allow_as_many_streams_as_are_sent() {
+        for (allowed, enough) in [(3, false), (4, true), (5, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let serving = tokio::spawn(async move {
+                let (client, _) = listener.accept().await.unwrap();
+                let mut server = h2::server::Builder::new();
+                let server = server.max_concurrent_streams(allowed).handshake::<_, bytes::Bytes>(client);
+                let mut server = server.await.unwrap();
+                while let Some(Ok((_, mut respond))) = server.accept().await {
+                    respond.send_response(http::Response::new(()), true).unwrap();
+                }
+            });
+            let args = Args::parse_from(["rollout", "drive", "--url", &url, "--", "true"]);
+            let Command::Drive(drive) = args.command else { panic!("it is `drive`") };
+            let mut target = drive.load.target();
+            target.aim(&url).await.unwrap_or_else(|unable| panic!("{}", unable.0));
+            assert_eq!(http2(&target, 4).await.is_ok(), enough, "{allowed} of 4 are allowed");
+            serving.abort();
+        }
+    }
+}

@@ -162,6 +162,8 @@ mod tests {
         let upload = http1(Kind::Upload);
         assert!(upload.contains("Content-Length: 162\r\n\r\n  ") && upload.ends_with("  {}"), "{upload}");
         assert!(http1(Kind::Download).starts_with("GET /v1/export HTTP/1.1\r\n"));
+        assert!(http1(Kind::Websocket).starts_with("GET /v1/live HTTP/1.1\r\n"));
+        assert_eq!(target.url_of(Kind::Post), "http://shop:80/v1/carts");
         let http2 = target.http2().unwrap();
         assert_eq!((http2.uri().path(), &http2.headers()["x-key"]), ("/v1/orders", &"k".parse().unwrap()));
     }

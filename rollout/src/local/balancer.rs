@@ -275,11 +275,30 @@ mod tests {
         let second = endpoint(&balancer, 2).await;
         second.set(EndpointState::Ready);
         until_ready(&balancer, 2).await;
+        let pods = &balancer.routes.pods;
+        pods.started("pod-1");
+        pods.terminating("pod-1");
         first.set(EndpointState::Terminating);
         until_ready(&balancer, 1).await;
         assert_eq!(asks(&mut kept).await.unwrap(), 1);
         let mut fresh = TcpStream::connect(balancer.address).await.unwrap();
         assert_eq!(asks(&mut fresh).await.unwrap(), 2);
+        let left = async {
+            while pods.histories()[0].left_endpoints.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), left).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_takes_effect_late() {
+        let pods = Arc::new(Pods::new(std::time::Instant::now()));
+        let lag = Duration::from_secs(3600);
+        let balancer = Balancer::start(([127, 0, 0, 1], 0).into(), lag, pods).await.unwrap();
+        endpoint(&balancer, 1).await.set(EndpointState::Ready);
+        let ready = until_ready(&balancer, 1);
+        assert!(tokio::time::timeout(Duration::from_millis(50), ready).await.is_err());
     }
 
     #[tokio::test]

@@ -91,6 +91,20 @@ impl Case {
     }
 }
 
+/// Landfall's worst verdict where it is among the cases, otherwise the worst of all; a case that was not run is none.
+fn judge(cases: &[Case], verdicts: &[Verdict]) -> Verdict {
+    if verdicts.len() < cases.len() {
+        return Verdict::Unfinished;
+    }
+    let landfalls = cases.iter().zip(verdicts).filter(|(case, _)| case.sequence == Sequence::Landfall);
+    let mut judged: Vec<Verdict> = landfalls.map(|(_, verdict)| *verdict).collect();
+    if judged.is_empty() {
+        judged = verdicts.to_vec();
+    }
+    let worst = [Verdict::Unfinished, Verdict::Lost].into_iter().find(|verdict| judged.contains(verdict));
+    worst.unwrap_or(Verdict::NothingLost)
+}
+
 /// Runs every case in turn; the verdict is landfall's alone where it is among them.
 pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Unable> {
     let cases = Case::all(&args);
@@ -112,15 +126,40 @@ pub(crate) async fn run(args: Local, interrupt: Interrupt) -> Result<Verdict, Un
     let runs: Vec<Value> = reports.iter().map(json::report).collect();
     print(&format!("\n{}", columns(&table::comparison(&runs.iter().collect::<Vec<_>>()))));
     write_files(&args.load, &reports, &Value::Array(runs))?;
-    if reports.len() < cases.len() {
-        return Ok(Verdict::Unfinished);
+    Ok(judge(&cases, &reports.iter().map(Report::verdict).collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cases(proxy: Option<Proxy>) -> [Case; 3] {
+        [Sequence::None, Sequence::Flag, Sequence::Landfall].map(|sequence| Case { sequence, proxy })
     }
-    let verdicts = || cases.iter().zip(reports.iter().map(Report::verdict));
-    let landfalls = verdicts().filter(|(case, _)| case.sequence == Sequence::Landfall);
-    let mut judged: Vec<Verdict> = landfalls.map(|(_, verdict)| verdict).collect();
-    if judged.is_empty() {
-        judged = verdicts().map(|(_, verdict)| verdict).collect();
+
+    #[test]
+    fn landfall_is_judged_and_where_it_is_not_the_worst_of_all() {
+        use Verdict::{Lost, NothingLost, Unfinished};
+        let all = cases(None);
+        assert_eq!(judge(&all, &[Lost, Lost, NothingLost]), NothingLost);
+        assert_eq!(judge(&all, &[NothingLost, NothingLost, Lost]), Lost);
+        assert_eq!(judge(&all, &[NothingLost, Lost, Unfinished]), Unfinished);
+        assert_eq!(judge(&all, &[NothingLost, NothingLost]), Unfinished, "landfall was not run");
+        assert_eq!(judge(&all[..2], &[Lost, NothingLost]), Lost);
+        assert_eq!(judge(&all[..2], &[Lost, Unfinished]), Unfinished);
+        assert_eq!(judge(&all[..2], &[NothingLost, NothingLost]), NothingLost);
+        let through_two = [&all[..], &all[..]].concat();
+        assert_eq!(judge(&through_two, &[Lost, Lost, NothingLost, Lost, Lost, Lost]), Lost);
     }
-    let worst = [Verdict::Unfinished, Verdict::Lost].into_iter().find(|verdict| judged.contains(verdict));
-    Ok(worst.unwrap_or(Verdict::NothingLost))
+
+    #[test]
+    fn a_case_is_named_by_its_sequence_and_its_proxy() {
+        let [none, .., landfall] = cases(None);
+        assert_eq!((none.name(), landfall.name()), ("none".to_owned(), "landfall".to_owned()));
+        assert_eq!(none.meaning(), "axum's graceful shutdown at once");
+        let proxy = "nginx".parse::<Proxy>().unwrap();
+        let [_, flag, _] = cases(Some(proxy));
+        assert_eq!(flag.name(), format!("{proxy}-flag"));
+        assert_eq!(flag.meaning(), format!("{proxy}: readiness flag, sleep, axum's graceful shutdown"));
+    }
 }

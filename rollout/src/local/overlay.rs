@@ -65,18 +65,14 @@ fn replicas(objects: &[Value], deployment: &Value) -> Option<u32> {
 
 /// A number of pods or a share of them; surge rounds up and unavailable down, as Kubernetes does.
 fn share(value: &Value, replicas: u32, up: bool) -> Result<u32, String> {
+    let percent = |percent: f64| percent * f64::from(replicas) / 100.0;
     let number = match value {
-        Value::Null => 0.25 * f64::from(replicas),
-        Value::Number(number) => number.as_f64().unwrap_or(-1.0),
-        Value::String(text) => {
-            let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-            percent.unwrap_or(-1.0) * f64::from(replicas) / 100.0
-        }
-        _ => -1.0,
+        Value::Null => Some(percent(25.0)),
+        Value::String(text) => text.strip_suffix('%').and_then(|number| number.parse().ok()).map(percent),
+        value => value.as_f64(),
     };
-    if number < 0.0 {
-        return Err(format!("`{value}` is not a number of pods or a percentage"));
-    }
+    let wrong = || format!("`{value}` is not a number of pods or a percentage");
+    let number = number.filter(|number| *number >= 0.0).ok_or_else(wrong)?;
     Ok(if up { number.ceil() } else { number.floor() } as u32)
 }
 
@@ -159,6 +155,26 @@ spec: { minReplicas: 5 }
         assert_eq!(timings.min_ready, Duration::from_secs(2));
         assert_eq!(timings.readiness.period, Duration::from_secs(3));
         assert_eq!(timings.startup, Timings::default().startup);
+    }
+
+    #[test]
+    fn surge_is_rounded_up_and_unavailable_down() {
+        let both = |value| [share(&value, 5, true), share(&value, 5, false)];
+        assert_eq!(both(Value::Null), [Ok(2), Ok(1)]);
+        assert_eq!(both("50%".into()), [Ok(3), Ok(2)]);
+        assert_eq!(both("0%".into()), [Ok(0), Ok(0)]);
+        assert_eq!(both(0.into()), [Ok(0), Ok(0)]);
+        assert_eq!(both(4.into()), [Ok(4), Ok(4)]);
+        for wrong in [(-1).into(), "-1%".into(), "50".into(), "x%".into(), Value::Bool(true)] {
+            assert!(share(&wrong, 5, true).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_variables_are_those_of_the_config_map_that_is_named() {
+        let other = "kind: ConfigMap\nmetadata: { name: other }\ndata: { APP_DRAIN_DELAY: 1s }\n---";
+        let timings = of_rendered(&format!("{other}{RENDERED}")).unwrap();
+        assert_eq!(timings.drain_delay, Duration::from_secs(15));
     }
 
     #[test]

@@ -226,3 +226,46 @@ async fn get(address: SocketAddr, path: &str) -> bool {
     let response = connection.exchange(request.as_bytes()).await;
     response.is_ok_and(|response| (200..400).contains(&response.status))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers one request with this.
+    async fn answering(response: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let _ = client.read(&mut head).await;
+            let _ = client.write_all(response.as_bytes()).await;
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_probe_passes_from_200_to_399() {
+        for (response, passes) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 399 Odd\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(get(answering(response).await, "/readyz").await, passes, "{response}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_what_the_admin_port_says() {
+        let metrics = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nlifecycle_requests_total{phase=\"serving\"} 40\n\
+            lifecycle_requests_total{phase=\"draining\"} 2\nother_total{} 7\n";
+        let admin = answering(metrics).await;
+        let counted =
+            requests(vec![("pod-1".into(), admin)]).await.unwrap_or_else(|unable| panic!("{}", unable.0));
+        assert_eq!(counted, [("pod-1".to_owned(), 42)]);
+    }
+}

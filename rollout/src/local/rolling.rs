@@ -23,8 +23,7 @@ impl Rolling {
 
     /// How many may be started, when there are so many new and old ones.
     pub(crate) fn may_start(self, new: usize, old: usize) -> usize {
-        let surge = if old > 0 { self.surge } else { 0 };
-        self.wanted.saturating_sub(new).min((self.wanted + surge).saturating_sub(new + old))
+        self.wanted.saturating_sub(new).min((self.wanted + self.surge).saturating_sub(new + old))
     }
 
     /// How many of the available ones may be ended.

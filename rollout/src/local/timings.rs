@@ -155,4 +155,32 @@ mod tests {
         let patient = Timings { idle_timeout: Duration::from_secs(600), ..long };
         assert_eq!(patient.idle_pause().1, Duration::from_secs(70));
     }
+    #[test]
+    fn a_scale_shortens_all_but_the_probes_timeouts() {
+        let timings = Timings::default().with_replicas(Some(7)).scaled(0.1);
+        assert_eq!((timings.replicas, timings.grace), (7, Duration::from_secs(3)));
+        assert_eq!(timings.readiness.period, Duration::from_millis(500));
+        assert_eq!(timings.readiness.timeout, Duration::from_secs(1));
+        assert_eq!(Timings::default().with_replicas(None), Timings::default());
+        let timings = Timings { min_ready: Duration::from_secs(9), ..Timings::default() };
+        assert_eq!(timings.with_replicas(Some(7)).min_ready, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn a_service_is_told_the_timings() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let told = Timings::default().scaled(0.1).environment();
+        assert_eq!(
+            told,
+            [
+                pair("APP_DRAIN_DELAY", "500ms"),
+                pair("APP_DRAIN_TIMEOUT", "2s"),
+                pair("APP_FLUSH_TIMEOUT", "300ms"),
+                pair("APP_REQUEST_TIMEOUT", "1s"),
+                pair("APP_IDLE_TIMEOUT", "7500ms"),
+            ]
+        );
+        let read = Timings::default().with_environment(&told.into_iter().collect()).unwrap();
+        assert_eq!(read.drain_timeout, Duration::from_secs(2));
+    }
 }

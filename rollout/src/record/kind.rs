@@ -88,3 +88,13 @@ impl Serialize for Kind {
         serializer.serialize_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_http2s_kinds_begin_with_it() {
+        assert!(Kind::ALL.iter().all(|kind| kind.is_http2() == kind.name().starts_with("h2")));
+    }
+}

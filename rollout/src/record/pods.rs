@@ -247,6 +247,8 @@ impl Pods {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn history() -> PodHistory {
@@ -273,5 +275,55 @@ mod tests {
         assert_eq!(living.phase_at(100.0), (PodPhase::Ready, 98.0));
         let starting = PodHistory { ready: None, ..living };
         assert_eq!(starting.phase_at(100.0), (PodPhase::Starting, 99.0));
+    }
+    #[test]
+    fn what_happened_to_a_pod_counts_once() {
+        let pods = Pods::new(Instant::now() - Duration::from_secs(10));
+        pods.started("a");
+        pods.started("b");
+        pods.left_endpoints("a");
+        assert_eq!(pods.histories()[0].left_endpoints, None, "it was not told to end");
+        assert!((10.0..11.0).contains(&pods.histories()[0].started));
+        assert!(pods.terminating("a") && !pods.terminating("a") && !pods.terminating("c"));
+        pods.left_endpoints("a");
+        let left = pods.histories()[0].left_endpoints;
+        pods.left_endpoints("a");
+        assert!(left.is_some() && pods.histories()[0].left_endpoints == left);
+        pods.left_endpoints_after("a", 0.25);
+        let [a, b] = &pods.histories()[..] else { panic!("two were started") };
+        assert_eq!(a.left_endpoints, Some(a.terminating.unwrap() + 0.25));
+        assert_eq!((b.terminating, pods.ending()), (None, vec!["a".to_owned()]));
+        assert!(pods.is_running("a") && pods.is_running("b") && !pods.is_running("c"));
+        pods.gone("a", End::Killed);
+        pods.gone("a", End::Exit(0));
+        assert_eq!(pods.histories()[0].end, Some(End::Killed));
+        assert_eq!((pods.running(), pods.ending()), (vec!["b".to_owned()], vec![]));
+        assert!(!pods.is_running("a") && pods.knows("a") && !pods.knows("c"));
+        assert_eq!(pods.state("c").phase, PodPhase::Unknown);
+    }
+
+    #[test]
+    fn a_long_run_forgets_the_first_pods() {
+        let pods = Pods::new(Instant::now());
+        (0..PODS_KEPT + 2).for_each(|n| pods.started(&n.to_string()));
+        assert_eq!((pods.histories().len(), pods.knows("1"), pods.knows("2")), (PODS_KEPT, false, true));
+    }
+
+    #[test]
+    fn a_pods_state_is_said_in_a_few_words() {
+        let pods = Pods::new(Instant::now());
+        let said =
+            |phase, terminating| PodState { name: "a".into(), phase, seconds: 2.0, terminating }.to_string();
+        assert_eq!(said(PodPhase::Unknown, None), "a");
+        assert_eq!(said(PodPhase::Starting, None), "a, not ready yet");
+        assert_eq!(said(PodPhase::Ready, None), "a, ready for 2.000 s");
+        assert_eq!(said(PodPhase::Terminating, Some(2.0)), "a, terminating for 2.000 s");
+        assert_eq!(said(PodPhase::Draining, Some(3.0)), "a, terminating for 3.000 s");
+        assert_eq!(said(PodPhase::Gone, Some(3.0)), "a, gone for 2.000 s, after terminating for 3.000 s");
+        assert_eq!(said(PodPhase::Gone, None), "a, gone for 2.000 s");
+        pods.started("a");
+        pods.lock()[0] = PodHistory { name: "a".into(), ..history() };
+        let terminating = pods.state("a").terminating.unwrap();
+        assert_eq!(terminating, 10.0, "it was gone 10 s after it had begun to terminate");
     }
 }

@@ -179,4 +179,36 @@ mod tests {
         assert_eq!(recorder.totals(), (1001, 1000));
         assert_eq!(recorder.observations().failures.len(), FAILURES_KEPT);
     }
+    #[test]
+    fn latencies_and_lateness_are_in_microseconds() {
+        let recorder = Recorder::start();
+        recorder.answered(Kind::Busy, 200, Duration::from_micros(1500));
+        recorder.late(Duration::from_micros(700));
+        let observed = recorder.observations();
+        assert_eq!((observed.tallies[&Kind::Busy].latency.max(), observed.lateness.max()), (1500, 700));
+    }
+
+    #[test]
+    fn times_count_from_the_start() {
+        let started = Instant::now() - Duration::from_secs(10);
+        let recorder = Recorder { started, ..Recorder::start() };
+        recorder.answered(Kind::Busy, 500, Duration::ZERO);
+        let unanswered = Failure { at: 0.0, ..recorder.observations().failures[0].clone() };
+        recorder.failed(unanswered);
+        let observed = recorder.observations();
+        let at: Vec<f64> = observed.failures.iter().map(|failure| failure.at).collect();
+        assert!(at.len() == 2 && at.iter().all(|at| (10.0..15.0).contains(at)), "{at:?}");
+        assert!((100..150).contains(&observed.timeline.buckets.len()));
+    }
+
+    #[test]
+    fn a_kind_is_waited_for_until_it_has_sent_or_nothing_can_be_sent() {
+        let recorder = Recorder::start();
+        recorder.answered(Kind::Busy, 200, Duration::ZERO);
+        assert!(recorder.has(Kind::Busy) && !recorder.has(Kind::Idle));
+        recorder.own_fault("no more ports".into());
+        recorder.own_fault("no more memory".into());
+        assert!(recorder.has(Kind::Idle));
+        assert_eq!(recorder.observations().own_fault.as_deref(), Some("no more ports"));
+    }
 }

@@ -108,4 +108,30 @@ mod tests {
         let idle = timeline.buckets.iter().filter_map(|bucket| bucket.failed_by_client.get(&Kind::Idle));
         assert_eq!(idle.sum::<u64>(), failed);
     }
+    #[test]
+    fn what_a_bucket_counts() {
+        let mut timeline = Timeline::new();
+        let at = Duration::from_millis;
+        timeline.record(at(0), Kind::Busy, Outcome::Ok, Some(1000));
+        timeline.record(at(50), Kind::Busy, Outcome::Cut, None);
+        timeline.record(at(99), Kind::Busy, Outcome::Killed, None);
+        timeline.record(at(100), Kind::Busy, Outcome::Ok, Some(2000));
+        timeline.advance(at(199));
+        let [first] = &timeline.buckets[..] else { panic!("one has ended") };
+        assert_eq!((first.requests, first.failed, first.p99_us), (2, 1, 1000));
+        assert_eq!(first.failed_by_client, [(Kind::Busy, 1)].into());
+        timeline.advance(at(200));
+        assert_eq!((timeline.buckets.len(), timeline.buckets[1].p99_us), (2, 2000));
+        let both = Bucket::joined(&timeline.buckets);
+        assert_eq!((both.requests, both.failed, both.p99_us), (3, 1, 2000));
+    }
+
+    #[test]
+    fn a_bucket_is_twice_as_wide_when_there_would_be_too_many() {
+        let mut timeline = Timeline::new();
+        timeline.advance(FIRST_BUCKET * (BUCKETS as u32 - 1));
+        assert_eq!((timeline.buckets.len(), timeline.width), (BUCKETS - 1, FIRST_BUCKET));
+        timeline.advance(FIRST_BUCKET * BUCKETS as u32);
+        assert_eq!((timeline.buckets.len(), timeline.width), (BUCKETS / 2, 2 * FIRST_BUCKET));
+    }
 }

@@ -20,3 +20,6 @@ mod junit;
 mod losses;
 mod markdown;
 mod page;
+
+#[cfg(test)]
+mod tests;

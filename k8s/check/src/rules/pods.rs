@@ -141,8 +141,9 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
             match name {
                 "cpu" if limits.contains_key(name) => faults.push("has a CPU limit".to_owned()),
                 "cpu" => {}
-                _ if limit.is_none() => faults.push(format!("has no limit of {name}")),
-                _ if limit < request => faults.push(format!("its limit of {name} is below its request")),
+                _ if limit < request => {
+                    faults.push(format!("has no limit of {name}, or one below its request"))
+                }
                 _ => {}
             }
         }
@@ -174,7 +175,7 @@ pub(super) fn fixed_image(rendered: &Rendered) -> Vec<String> {
 fn image_parts(image: &str) -> (&str, Option<&str>, Option<&str>) {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     // A colon before the last slash belongs to the registry's port.
-    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let last = name.rfind('/').unwrap_or(0);
     match name[last..].split_once(':') {
         Some((own, tag)) => (&name[..last + own.len()], Some(tag), digest),
         None => (name, None, digest),

@@ -1,6 +1,7 @@
 //! Each rule and each schema check is proved by a broken manifest that it catches, made from one that is
 //! whole.
 
+mod allowed;
 mod broken;
 mod reach;
 mod table;
@@ -15,6 +16,7 @@ use manifests::{
 };
 use serde_json::{Value, json};
 
+use allowed::ALLOWED;
 use broken::{Break, Broken};
 use reach::REACH;
 use table::PODS;
@@ -40,6 +42,18 @@ fn each_rule_catches_what_breaks_it() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn each_rule_lets_its_neighbours_pass() {
+    for (name, target, what, change) in ALLOWED {
+        let rule =
+            RULES.iter().find(|rule| rule.name == *name).unwrap_or_else(|| panic!("there is no rule {name}"));
+        let mut changed = Broken(kustomize(target).unwrap());
+        change(&mut changed);
+        let faults = rule.check(&Rendered::read(&changed.0).unwrap());
+        assert_eq!(faults, Vec::<String>::new(), "{name} refuses {what}");
+    }
 }
 
 #[test]
@@ -77,6 +91,7 @@ fn the_schemas_catch_what_breaks_them() {
         ("a word that there is not", |b| {
             b.set("PodDisruptionBudget", "/spec/unhealthyPodEvictionPolicy", json!("Always"))
         }),
+        ("a word that there is not, in a list", |b| b.container("/imagePullPolicy", json!("Sometimes"))),
         ("a deprecated API", |b| b.object("PodDisruptionBudget")["apiVersion"] = json!("policy/v1beta1")),
         ("an API that is gone", |b| b.object("Ingress")["apiVersion"] = json!("extensions/v1beta1")),
         ("a misspelt field of a custom resource", |b| {
@@ -99,15 +114,26 @@ fn the_schemas_catch_what_breaks_them() {
 fn the_schema_of_a_custom_resource_catches_what_breaks_it() {
     let dir = std::env::temp_dir().join(format!("manifests-crds-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("scaledobjects.keda.sh.yaml"), CRD).unwrap();
+    let another = CRD.replace("ScaledObject", "ScaledJob").replace("served: true", "served: false");
+    std::fs::write(dir.join("keda.sh.yaml"), format!("{another}---{CRD}")).unwrap();
     let crds = Crds::read(&dir).unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
     let object = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "ScaledObject", "metadata": {"name": "shop"}, "spec": spec});
-    assert_eq!(crds.faults(&object("keda.sh/v1", json!({"maxReplicaCount": 3}))), Vec::<String>::new());
+    for whole in [
+        json!({"maxReplicaCount": 3}),
+        json!({"maxReplicaCount": 3, "labels": {"tier": "web"}}),
+        json!({"maxReplicaCount": 3, "advanced": {"name": "shop", "behavior": {}}}),
+    ] {
+        assert_eq!(crds.faults(&object("keda.sh/v1", whole)), Vec::<String>::new());
+    }
     for (what, broken) in [
         ("a misspelt field", object("keda.sh/v1", json!({"maxReplicaCount": 3, "maxReplicas": 3}))),
         ("a required field missing", object("keda.sh/v1", json!({}))),
         ("a number as text", object("keda.sh/v1", json!({"maxReplicaCount": "3"}))),
+        (
+            "a label that is a number",
+            object("keda.sh/v1", json!({"maxReplicaCount": 3, "labels": {"tier": 3}})),
+        ),
         ("a version that is not served", object("keda.sh/v1alpha1", json!({"maxReplicaCount": 3}))),
         ("a deprecated version", object("keda.sh/v1beta1", json!({"maxReplicaCount": 3}))),
         ("a group without a schema", object("keda.dev/v1", json!({"maxReplicaCount": 3}))),
@@ -134,7 +160,17 @@ spec:
             type: object
             required: [maxReplicaCount]
             properties:
-              maxReplicaCount: {type: integer}
+              maxReplicaCount:
+                description: 'At most so many pods.
+ When it is unset: {100
+ '
+                type: integer
+              labels: {type: object, additionalProperties: {type: string}}
+              advanced:
+                type: object
+                x-kubernetes-preserve-unknown-fields: true
+                properties:
+                  name: {type: string}
   - name: v1beta1
     served: true
     deprecated: true

@@ -1,8 +1,14 @@
 //! What each rule on who reaches whom, on tracks and on names has to catch.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{broken::Break, table::PRODUCTION};
+
+/// Nodes that must have a label of this name.
+pub(crate) fn requires(label: &str) -> Value {
+    let term = json!({"matchExpressions": [{"key": label, "operator": "In", "values": ["amd64"]}]});
+    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}})
+}
 
 /// As [`crate::table::PODS`].
 pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
@@ -18,6 +24,7 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("service-selects", PRODUCTION, "a node's port in production", |b| {
         b.set("Service", "/spec/type", json!("NodePort"))
     }),
+    ("service-selects", PRODUCTION, "pods without a Service", |b| b.drop("Service")),
     ("selectors-disjoint", "tests/canary", "a Deployment that takes the canary's pods", |b| {
         b.cut("Deployment", "/spec/selector/matchLabels/track");
     }),
@@ -32,6 +39,12 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     }),
     ("routes", "tests/canary-gateway-api", "weights that make 110", |b| {
         b.set("HTTPRoute", "/spec/rules/0/backendRefs/1/weight", json!(10));
+    }),
+    ("routes", "tests/canary-istio", "a port that the Service does not have", |b| {
+        b.set("VirtualService", "/spec/http/0/route/1/destination/port/number", json!(8080));
+    }),
+    ("routes", "tests/canary-istio", "weights that make 110", |b| {
+        b.set("VirtualService", "/spec/http/0/route/1/weight", json!(10));
     }),
     ("routes", "tests/canary-istio", "a track without its Service", |b| b.drop("Service/canary")),
     ("alb", "tests/aws", "a namespace that came after the component", |b| {
@@ -77,9 +90,18 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("public-host", PRODUCTION, "a certificate for another host", |b| {
         b.set("Ingress", "/spec/tls/0/hosts", json!(["example.org"]))
     }),
+    ("public-host", PRODUCTION, "a route beside the Ingress", |b| {
+        b.0.push(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "shop"},
+            "spec": {"parentRefs": [], "hostnames": [], "rules": []},
+        }))
+    }),
     ("network-policy", PRODUCTION, "none", |b| b.drop("NetworkPolicy")),
     ("network-policy", PRODUCTION, "callers shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/0")),
     ("network-policy", PRODUCTION, "monitoring shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/1")),
+    ("network-policy", PRODUCTION, "the admin port for pods beside it and not for monitoring", |b| {
+        b.set("NetworkPolicy", "/spec/ingress/1/from/0", json!({"podSelector": {}}))
+    }),
     ("network-policy", PRODUCTION, "the admin port for everyone", |b| {
         b.set(
             "NetworkPolicy",
@@ -90,6 +112,12 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("network-policy", PRODUCTION, "no DNS over TCP", |b| b.cut("NetworkPolicy", "/spec/egress/0/ports/1")),
     ("network-policy", PRODUCTION, "calls to anyone", |b| {
         b.set("NetworkPolicy", "/spec/egress/-", json!({}))
+    }),
+    ("network-policy", PRODUCTION, "calls to anyone, on one port", |b| {
+        b.set("NetworkPolicy", "/spec/egress/-", json!({"ports": [{"port": 443}]}))
+    }),
+    ("network-policy", PRODUCTION, "calls to a namespace, on every port", |b| {
+        b.set("NetworkPolicy", "/spec/egress/-", json!({"to": [{"namespaceSelector": {}}]}))
     }),
     ("network-policy", PRODUCTION, "egress not isolated", |b| b.cut("NetworkPolicy", "/spec/policyTypes/1")),
     ("network-policy", "tests/aws", "the load balancer shut out", |b| {
@@ -120,6 +148,11 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("references", PRODUCTION, "a Secret that must exist and is not made", |b| {
         b.cut("Deployment", "/spec/template/spec/containers/0/envFrom/1/secretRef/optional")
     }),
+    ("references", PRODUCTION, "a mounted Secret that must exist and is not made", |b| {
+        b.pod("/volumes", json!([{"name": "tls", "secret": {"secretName": "tls"}}]));
+        b.container("/volumeMounts", json!([{"name": "tls", "mountPath": "/etc/service/tls"}]));
+    }),
+    ("references", "tests/traefik-tls", "an issuer that does not exist", |b| b.drop("Issuer")),
     ("references", "tests/traefik-tls", "a sealed Secret of another name", |b| {
         b.set("SealedSecret", "/spec/template/metadata/name", json!("landing"));
     }),
@@ -138,6 +171,9 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("no-token", PRODUCTION, "a token in the pod", |b| {
         b.cut("Deployment", "/spec/template/spec/automountServiceAccountToken")
     }),
+    ("no-token", PRODUCTION, "a token of the account", |b| {
+        b.cut("ServiceAccount", "/automountServiceAccountToken")
+    }),
     ("no-token", PRODUCTION, "an account that does not exist", |b| b.drop("ServiceAccount")),
     ("no-secret-in-config", PRODUCTION, "a token in the ConfigMap", |b| {
         b.set("ConfigMap", "/data/APP_API_TOKEN", json!("x"))
@@ -152,6 +188,7 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("namespace", PRODUCTION, "the default namespace", |b| {
         b.set("Service", "/metadata/namespace", json!("default"))
     }),
+    ("namespace", PRODUCTION, "two namespaces", |b| b.set("Service", "/metadata/namespace", json!("other"))),
     ("namespace", PRODUCTION, "a namespace that lets everything in", |b| {
         b.set("Namespace", "/metadata/labels/pod-security.kubernetes.io~1enforce", json!("baseline"));
     }),
@@ -192,6 +229,9 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
             }}]),
         );
     }),
+    ("quota-has-room", "tests/canary-istio", "sidecars that state nothing", |b| {
+        b.set("ResourceQuota", "/spec/hard/limits.memory", json!("34Gi"))
+    }),
     ("autoscaler", "tests/keda", "KEDA shut out by the HPA that is there", |b| {
         b.cut("ScaledObject", "/metadata/annotations/scaledobject.keda.sh~1transfer-hpa-ownership")
     }),
@@ -207,6 +247,13 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("platform-network", "tests/openshift", "DNS that has another port", |b| {
         b.set("NetworkPolicy", "/spec/egress/1/ports/0/port", json!(53));
     }),
+    ("platform-network", "tests/openshift", "DNS in another namespace", |b| {
+        b.set(
+            "NetworkPolicy",
+            "/spec/egress/1/to/0/namespaceSelector/matchLabels",
+            json!({"kubernetes.io/metadata.name": "dns"}),
+        );
+    }),
     ("platform-network", "tests/ambient", "the mesh shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/2")),
     ("platform-network", "tests/ambient", "probes shut out", |b| b.cut("NetworkPolicy", "/spec/ingress/3")),
     ("platform-network", "tests/ambient", "calls into the mesh shut off", |b| {
@@ -215,8 +262,21 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     ("platform-network", "tests/ambient", "the admin port for the whole mesh", |b| {
         b.drop("AuthorizationPolicy")
     }),
+    ("platform-network", "tests/ambient", "the admin port open to some of the mesh", |b| {
+        b.set("AuthorizationPolicy", "/spec/action", json!("ALLOW"))
+    }),
+    ("platform-network", "tests/ambient", "the admin port of other pods shut", |b| {
+        b.set("AuthorizationPolicy", "/spec/selector/matchLabels", json!({"app": "landing"}))
+    }),
+    ("platform-network", "tests/ambient", "another port shut", |b| {
+        b.set("AuthorizationPolicy", "/spec/rules/0/to/0/operation/ports/0", json!("8080"))
+    }),
     ("architecture", PRODUCTION, "nodes of every kind", |b| {
         b.cut("Deployment", "/spec/template/spec/nodeSelector")
+    }),
+    ("architecture", PRODUCTION, "nodes chosen by something else", |b| {
+        b.cut("Deployment", "/spec/template/spec/nodeSelector");
+        b.pod("/affinity", requires("kubernetes.io/os"));
     }),
     ("progressive-delivery", "tests/argo-rollouts", "a Deployment that does not exist", |b| {
         b.set("Rollout", "/spec/workloadRef/name", json!("landing"))
@@ -244,10 +304,19 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
         b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/kind", json!("Deployment"));
         b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/apiVersion", json!("apps/v1"));
     }),
+    ("autoscaler", "tests/argo-rollouts", "a Rollout of other pods", |b| {
+        b.set("Rollout", "/spec/workloadRef/name", json!("landing"))
+    }),
     ("spread", "tests/argo-rollouts", "old revisions counted", |b| {
         b.pod("/topologySpreadConstraints/0/matchLabelKeys/0", json!("pod-template-hash"))
     }),
     ("progressive-delivery", "tests/flagger", "metrics of nothing", |b| b.drop("MetricTemplate/latency")),
+    ("progressive-delivery", "tests/flagger", "the requests of every namespace", |b| {
+        b.set("MetricTemplate", "/spec/query", json!("sum(rate(x{job=\"shop\", pod=~\"x\"}[2m]))"))
+    }),
+    ("progressive-delivery", "tests/flagger", "an HPA that does not exist", |b| {
+        b.set("Canary", "/spec/autoscalerRef/name", json!("landing"))
+    }),
     ("progressive-delivery", "tests/flagger", "the pods that serve, open to all", |b| {
         b.set("NetworkPolicy", "/spec/podSelector/matchLabels", json!({"app.kubernetes.io/name": "landing"}));
     }),
@@ -259,6 +328,9 @@ pub(crate) const REACH: &[(&str, &str, &str, Break)] = &[
     }),
     ("least-rights", "rollout-test", "every Deployment", |b| b.cut("Role", "/rules/0/resourceNames")),
     ("least-rights", "rollout-test", "whatever there is", |b| b.set("Role", "/rules/1/verbs", json!(["*"]))),
+    ("least-rights", "rollout-test", "a Role for another account", |b| {
+        b.set("RoleBinding", "/subjects/0/name", json!("other"))
+    }),
     ("least-rights", "rollout-test", "an account without its Role", |b| b.drop("RoleBinding")),
     ("restricted", "rollout-test", "a Job as root", |b| {
         b.set("Job", "/spec/template/spec/securityContext/runAsNonRoot", json!(false))

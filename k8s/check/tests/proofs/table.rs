@@ -22,9 +22,22 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("restricted", PRODUCTION, "a directory of the node", |b| {
         b.pod("/volumes", json!([{"name": "logs", "hostPath": {"path": "/var/log"}}]));
     }),
+    ("restricted", PRODUCTION, "SELinux options", |b| b.pod("/securityContext/seLinuxOptions", json!({}))),
+    ("restricted", PRODUCTION, "Windows options", |b| b.pod("/securityContext/windowsOptions", json!({}))),
+    ("restricted", PRODUCTION, "no AppArmor", |b| {
+        b.pod("/securityContext/appArmorProfile", json!({"type": "Unconfined"}))
+    }),
+    ("restricted", PRODUCTION, "a capability added", |b| {
+        b.container("/securityContext/capabilities/add", json!(["SYS_ADMIN"]))
+    }),
+    ("restricted", PRODUCTION, "an unmasked /proc", |b| {
+        b.container("/securityContext/procMount", json!("Unmasked"))
+    }),
+    ("restricted", PRODUCTION, "a port of the node", |b| b.container("/ports/0/hostPort", json!(8080))),
     ("uid-above-10000", PRODUCTION, "a uid of the node", |b| {
         b.pod("/securityContext/runAsUser", json!(1000))
     }),
+    ("uid-above-10000", PRODUCTION, "10000 itself", |b| b.pod("/securityContext/runAsUser", json!(10_000))),
     ("uid-above-10000", PRODUCTION, "no gid", |b| {
         b.cut("Deployment", "/spec/template/spec/securityContext/runAsGroup")
     }),
@@ -40,6 +53,7 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("resources", PRODUCTION, "a limit below its request", |b| {
         b.container("/resources/limits/memory", json!("64Mi"))
     }),
+    ("resources", PRODUCTION, "a request of nothing", |b| b.container("/resources/requests/cpu", json!("0"))),
     ("resources", PRODUCTION, "a CPU limit", |b| b.container("/resources/limits/cpu", json!("1"))),
     ("fixed-image", PRODUCTION, "latest", |b| {
         b.container("/image", json!("registry.example.com/shop:latest"))
@@ -86,6 +100,9 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("spread", PRODUCTION, "no spread over zones", |b| {
         b.cut("Deployment", "/spec/template/spec/topologySpreadConstraints/0")
     }),
+    ("spread", PRODUCTION, "a spread over racks in place of zones", |b| {
+        b.pod("/topologySpreadConstraints/0/topologyKey", json!("example.com/rack"))
+    }),
     ("spread", PRODUCTION, "old revisions counted", |b| {
         b.cut("Deployment", "/spec/template/spec/topologySpreadConstraints/1/matchLabelKeys");
     }),
@@ -109,6 +126,9 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("delay-covers-lag", PRODUCTION, "a slow readiness probe", |b| {
         b.container("/readinessProbe/periodSeconds", json!(10))
     }),
+    ("delay-covers-lag", PRODUCTION, "a readiness probe that forgives much", |b| {
+        b.container("/readinessProbe/failureThreshold", json!(3))
+    }),
     ("delay-covers-lag", "tests/aws", "a delay shorter than an ALB's lag", |b| {
         b.env("APP_DRAIN_DELAY", "20s")
     }),
@@ -117,6 +137,13 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
             "Ingress",
             "/metadata/annotations/alb.ingress.kubernetes.io~1healthcheck-interval-seconds",
             json!("30"),
+        );
+    }),
+    ("delay-covers-lag", "tests/aws", "an ALB that forgives much", |b| {
+        b.set(
+            "Ingress",
+            "/metadata/annotations/alb.ingress.kubernetes.io~1unhealthy-threshold-count",
+            json!("9"),
         );
     }),
     ("delay-covers-lag", "tests/aws", "an ALB that lets go late", |b| {
@@ -135,6 +162,20 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
         b.set("Deployment", "/spec/replicas", json!(3))
     }),
     ("one-owner-of-replicas", PRODUCTION, "neither", |b| b.drop("HorizontalPodAutoscaler")),
+    ("one-owner-of-replicas", PRODUCTION, "two HPAs", |b| {
+        let again = b.object("HorizontalPodAutoscaler").clone();
+        b.0.push(again);
+    }),
+    ("one-owner-of-replicas", "tests/keda", "an HPA beside KEDA", |b| {
+        let target = b.object("Deployment")["metadata"]["name"].clone();
+        b.0.push(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
+            "spec": {"maxReplicas": 6, "scaleTargetRef": {"kind": "Deployment", "name": target}},
+        }));
+    }),
+    ("one-owner-of-replicas", "tests/keda", "KEDA that scales another", |b| {
+        b.set("ScaledObject", "/spec/scaleTargetRef/name", json!("landing"))
+    }),
     ("autoscaler", PRODUCTION, "a target that does not exist", |b| {
         b.set("HorizontalPodAutoscaler", "/spec/scaleTargetRef/name", json!("landing"));
     }),
@@ -145,6 +186,9 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
         b.set("HorizontalPodAutoscaler", "/spec/maxReplicas", json!(2))
     }),
     ("autoscaler", PRODUCTION, "no word on memory", |b| b.cut("HorizontalPodAutoscaler", "/spec/metrics/1")),
+    ("autoscaler", PRODUCTION, "another resource in the place of memory", |b| {
+        b.set("HorizontalPodAutoscaler", "/spec/metrics/1/resource/name", json!("storage"))
+    }),
     ("autoscaler", PRODUCTION, "no behaviour on the way down", |b| {
         b.cut("HorizontalPodAutoscaler", "/spec/behavior/scaleDown")
     }),
@@ -187,11 +231,17 @@ pub(crate) const PODS: &[(&str, &str, &str, Break)] = &[
     ("rollout-proceeds", PRODUCTION, "a deadline shorter than the start", |b| {
         b.set("Deployment", "/spec/progressDeadlineSeconds", json!(60))
     }),
+    ("rollout-proceeds", PRODUCTION, "a start that may take longer than the deadline", |b| {
+        b.container("/startupProbe/periodSeconds", json!(10))
+    }),
     ("rollout-proceeds", PRODUCTION, "pods that count at once", |b| {
         b.cut("Deployment", "/spec/minReadySeconds")
     }),
     ("quota-has-room", "tests/canary", "room for the pods but not for those that drain", |b| {
         b.set("ResourceQuota", "/spec/hard/pods", json!("16"));
+    }),
+    ("quota-has-room", "tests/canary", "room for all pods but one", |b| {
+        b.set("ResourceQuota", "/spec/hard/pods", json!("27"));
     }),
     ("quota-has-room", "tests/canary", "too little memory", |b| {
         b.set("ResourceQuota", "/spec/hard/limits.memory", json!("6Gi"))

@@ -279,4 +279,54 @@ mod tests {
         assert!(exchanged(b"").await.is_err());
         assert!(exchanged(b"SSH-2.0-x\r\n").await.is_err());
     }
+    #[tokio::test]
+    async fn what_has_no_body_has_none_whatever_it_says() {
+        let response = exchanged(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+        assert_eq!((response.status, response.reusable), (304, true));
+    }
+
+    #[tokio::test]
+    async fn chunks_win_over_a_length_and_other_fields_say_nothing() {
+        let bytes = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        assert!(exchanged(bytes).await.unwrap().reusable);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_a_length_ends_with_the_connection_but_not_with_a_reset() {
+        let bytes = b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nhello";
+        assert!(!exchanged(bytes).await.unwrap().reusable);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut connection = Connection::new(Transport::Left(client));
+        connection.write(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let _ = server.read(&mut [0; 1024]).await.unwrap();
+        server.write_all(bytes).await.unwrap();
+        let mut head = connection.head().await.unwrap();
+        server.set_zero_linger().unwrap();
+        drop(server);
+        let ended = loop {
+            match connection.read_body(&mut head.body).await {
+                Ok(true) => {}
+                ended => break ended,
+            }
+        };
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn an_endless_head_is_refused() {
+        let bytes = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_LIMIT)).leak().as_bytes();
+        assert!(exchanged(bytes).await.err().unwrap().to_string().ends_with("an endless head"));
+    }
+
+    #[tokio::test]
+    async fn responses_and_the_bytes_of_the_one_that_broke_are_counted() {
+        let bytes =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell";
+        let mut connection = served(bytes).await;
+        connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(connection.response().await.is_err());
+        assert_eq!((connection.responses, connection.received), (1, 42));
+    }
 }

@@ -8,3 +8,6 @@ pub(super) mod pipelined;
 pub(super) mod slow;
 pub(super) mod stream;
 pub(super) mod websocket;
+
+#[cfg(test)]
+mod tests;

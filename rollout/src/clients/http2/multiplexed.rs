@@ -138,6 +138,8 @@ async fn connect(client: &Client) -> Result<Shared, Loss> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
     use crate::clients::http2::frames::{HEADERS, PING};
     use crate::clients::http2::peer::{self, GOAWAY_FRAME, PING_FRAME};
@@ -158,5 +160,33 @@ mod tests {
         let run = peer::drive(Kind::H2Idle, idle, &PING_FRAME, &PING_FRAME).await;
         assert_eq!(run.received[..4], [HEADERS, PING, PING, HEADERS]);
         assert_eq!((run.tally.failures(), run.connections), (0, 1), "{run:?}");
+    }
+    #[tokio::test]
+    async fn only_what_the_server_refused_by_its_own_word_is_a_refused_stream() {
+        const REFUSED: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+        const FAILED: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+        /// No stream was looked at.
+        const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (frame, refused) in [(&REFUSED[..], true), (&FAILED, false), (&GOAWAY, true), (&[], false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::get("http://here/").body(()).unwrap();
+            let (response, _) = sender.send_request(request, true).unwrap();
+            // Its preface, its settings and its request.
+            server.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut came = Vec::new();
+            while !came.windows(5).any(|head| head[0] == 1 && head[2..] == [0, 0, 0]) {
+                server.read_buf(&mut came).await.unwrap();
+            }
+            server.write_all(frame).await.unwrap();
+            if frame.is_empty() {
+                drop(server);
+            }
+            let error = response.await.unwrap_err();
+            assert_eq!(refused_unprocessed(&error), refused, "{error}");
+        }
     }
 }
