@@ -198,7 +198,7 @@ async fn connections_that_are_idle_when_all_is_over_are_closed_properly() {
         });
         let (address, shared, running) = begin(server(Router::new(), far(), Some(transport)));
         // Below the cap, where connections are kept.
-        shared.slots.add_permits(1);
+        shared.slots.add_permits(2);
         let mut client = client(address, HEAD).await;
         let mut response = [0; 12];
         timeout(PATIENCE, client.read_exact(&mut response)).await.unwrap().unwrap();

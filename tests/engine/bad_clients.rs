@@ -111,6 +111,7 @@ fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
     client.hear(|client| client.ended);
     assert_took_the_limit(since);
     assert_eq!(client.goaways.first(), Some(&(ALL_STREAMS, 0)));
+    assert!(since.elapsed() >= LIMIT + Duration::from_secs(2), "what crosses GOAWAY has its time");
     process.closed("idle", 1);
 }
 

@@ -158,10 +158,11 @@ fn a_slow_request_gets_an_access_line_with_its_time_and_a_fast_one_none() {
     assert_eq!(client.get("/").status, 200);
     let since = Instant::now();
     assert_eq!(client.get("/block/300").status, 200);
-    let most = since.elapsed().as_secs_f64() * 1e3;
+    // The line counts from when its connection could have been served.
+    let most = since.elapsed().as_secs_f64() * 1e3 + 100.0;
     let line = process.line("responded");
     assert_eq!((&line["route"], &line["level"]), (&"/block/{ms}".into(), &"INFO".into()));
-    assert!((300.0..=most).contains(&line["duration_ms"].as_f64().unwrap()), "{line}, {most} at most");
+    assert!((300.0..most).contains(&line["duration_ms"].as_f64().unwrap()), "{line}, {most} at most");
 }
 
 #[test]

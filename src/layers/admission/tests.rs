@@ -185,10 +185,10 @@ fn a_few_that_take_longer_than_others_did_are_no_reason_for_a_limit() {
 fn the_limit_follows_a_dependency_that_takes_more_at_once() {
     let mut route = Route::new();
     route.load(8000, 5.0, SLOW);
-    let more = Dependency { at_once: 2 * SLOW.at_once, ..SLOW };
+    let more = Dependency { at_once: 5 * SLOW.at_once, ..SLOW };
     route.load(8000, 2.0, more);
     let outcome = route.load(8000, 5.0, more);
-    assert!(outcome.answered > 19_000, "{outcome:?}");
+    assert!(outcome.answered > 38_000, "{outcome:?}");
 }
 
 #[test]
