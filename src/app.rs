@@ -316,3 +316,16 @@ fn within_descriptors(limits: Limits) -> Limits {
     }
     Limits { connections: limits.connections.min(most), ..limits }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_connections_are_taken_than_there_are_descriptors() {
+        let asked = Limits { connections: NonZeroUsize::MAX, ..Limits::from(&Config::default()) };
+        let taken = within_descriptors(asked).connections.get();
+        let most = getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |most| most as usize);
+        assert!(taken < most, "{taken} of {most}");
+    }
+}

@@ -194,3 +194,27 @@ fn is_stalled(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .any(|error| error.is::<tower_http::timeout::TimeoutError>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_that_is_wrong_is_told() {
+        let error = |field| FieldError { field, detail: "expected a number".to_owned() };
+        let problem = Problem::fields(vec![error("age"), error("size")]);
+        let json: serde_json::Value = serde_json::from_str(&problem.to_json()).unwrap();
+        assert_eq!((&json["status"], &json["errors"][1]["field"]), (&422.into(), &"size".into()));
+    }
+
+    #[test]
+    fn a_problem_that_head_gets_is_not_said_to_have_no_length() {
+        let length = |length| [(header::CONTENT_LENGTH, HeaderValue::from_static(length))];
+        let of_get = (StatusCode::CONFLICT, "there is one already").into_response();
+        assert!(or_problem(of_get).body().size_hint().exact() > Some(20));
+        let of_head = (StatusCode::CONFLICT, length("20"), ()).into_response();
+        assert_eq!(or_problem(of_head).body().size_hint().exact(), None);
+        let empty = (StatusCode::CONFLICT, length("0"), ()).into_response();
+        assert!(or_problem(empty).body().size_hint().exact() > Some(20));
+    }
+}

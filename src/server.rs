@@ -227,3 +227,6 @@ impl Shared {
         self.lifecycle.phase() >= Phase::Draining || self.slots.available_permits() == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

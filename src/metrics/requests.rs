@@ -299,3 +299,23 @@ impl Series {
         histogram().observe(seconds);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_in_flight_are_told_with_the_age_of_the_oldest_also_when_the_seconds_begin_again() {
+        for age in [0, 7, 511, 512, 600, 3 * 512 + 100] {
+            let now = Instant::now();
+            let series = Series { since: now - Duration::from_secs(age), ..Series::new() };
+            let ago = |seconds| now - Duration::from_secs(age.min(seconds));
+            let begun = [0, 3, 300].map(|seconds| series.begin(ago(seconds)));
+            assert_eq!(series.in_flight(), (3, age.min(300) as i64), "{age} s");
+            for (second, left) in begun.into_iter().rev().zip([(2, age.min(3)), (1, 0), (0, 0)]) {
+                series.end(&Measured { method: MethodLabel(0), version: Version::HTTP_11, second });
+                assert_eq!(series.in_flight(), (left.0, left.1 as i64), "{age} s");
+            }
+        }
+    }
+}

@@ -39,7 +39,6 @@ pub(super) struct Activity {
     read_ahead: ReadAhead,
     body_unread: AtomicBool,
     response_began: AtomicBool,
-    upgraded: AtomicBool,
     half_closed: AtomicBool,
     gone: AtomicBool,
     write_blocked: AtomicBool,
@@ -112,7 +111,6 @@ impl Activity {
             read_ahead: ReadAhead::default(),
             body_unread: AtomicBool::new(false),
             response_began: AtomicBool::new(false),
-            upgraded: AtomicBool::new(false),
             half_closed: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
@@ -127,7 +125,7 @@ impl Activity {
 
     /// Bytes came in on an HTTP/1 connection.
     pub(super) fn bytes_read(&self, bytes: &[u8]) {
-        if self.is_body_unread() || self.upgraded.load(Relaxed) {
+        if self.is_body_unread() {
             return;
         }
         if self.in_flight.load(Relaxed) == 0 {
@@ -138,7 +136,7 @@ impl Activity {
 
     /// Whether hyper reads nothing, so that nobody would notice that the peer leaves.
     pub(super) fn is_peer_unwatched(&self) -> bool {
-        self.in_flight.load(Relaxed) > 0 && !self.is_body_unread() && !self.half_closed.load(Relaxed)
+        self.is_our_turn() && !self.half_closed.load(Relaxed)
     }
 
     /// The peer has closed its side.
@@ -246,11 +244,6 @@ impl Activity {
 
     pub(super) fn response_began(&self) {
         self.response_began.store(true, Relaxed);
-    }
-
-    /// The connection becomes something else.
-    pub(super) fn upgraded(&self) {
-        self.upgraded.store(true, Relaxed);
     }
 
     pub(super) fn request_ended(&self) {

@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(user_timeout));
-            assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), 65_536);
         }
     }
 }

@@ -186,9 +186,6 @@ impl Future for ResponseFuture {
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let is_last = in_flight.as_ref().is_some_and(|InFlightGuard(activity)| {
             activity.response_began();
-            if upgrade {
-                activity.upgraded();
-            }
             // hyper closes when it would have to read a body to its end that the handler left unread.
             !is_valid
                 || activity.is_body_unread()
@@ -262,5 +259,33 @@ impl HttpBody for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         // Of what has begun, nobody asks.
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// The pieces that a response of these bytes goes out in.
+    fn pieces(bytes: &Bytes, unsent: Option<&Arc<Unsent>>) -> Vec<Bytes> {
+        let mut body = ResponseBody::new(Body::from(bytes.clone()), None, unsent);
+        let mut next = || body.frame().now_or_never().expect("it is there");
+        std::iter::from_fn(|| next()?.unwrap().into_data().ok()).collect()
+    }
+
+    #[test]
+    fn on_http2_a_large_response_goes_out_in_parts_and_nothing_else_is_cut_or_copied() {
+        let (large, small) = (Bytes::from(vec![1; 2 * PART + 1]), Bytes::from(vec![1; PART]));
+        let http2 = Some(Arc::default());
+        let lengths: Vec<_> = pieces(&large, http2.as_ref()).iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [PART, PART, 1]);
+        for (bytes, version) in [(&small, http2.as_ref()), (&small, None), (&large, None)] {
+            let pieces = pieces(bytes, version);
+            assert_eq!(pieces.len(), 1);
+            assert_eq!(pieces[0].as_ptr_range(), bytes.as_ptr_range());
+        }
     }
 }

@@ -86,6 +86,10 @@ mod tests {
             span.record("later", "recorded");
             span.in_scope(|| tracing::info!("here"));
             tracing::error_span!("empty").in_scope(|| tracing::info!("there"));
+            let span = tracing::error_span!("late", later = tracing::field::Empty);
+            span.record("later", 1);
+            span.record("unknown", 2);
+            span.in_scope(|| tracing::info!("and there"));
         });
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         let lines: Vec<serde_json::Value> =
@@ -95,6 +99,7 @@ mod tests {
         assert_eq!(lines[0]["span"]["debug"], "Some(1)");
         assert_eq!(lines[0]["span"]["later"], "recorded");
         assert_eq!(lines[1]["message"], "there");
+        assert_eq!(lines[2]["span"], serde_json::json!({ "name": "late", "later": 1 }));
     }
 
     struct Shared(Arc<Mutex<Vec<u8>>>);

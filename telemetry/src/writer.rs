@@ -69,3 +69,28 @@ impl Write for &Queue {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_were_not_written_to_their_end_are_counted_as_dropped() {
+        let queue = Arc::<Queue>::default();
+        let (written, writes) = mpsc::channel();
+        let writer = queue.clone();
+        let write = move |lines: &[u8]| {
+            let _ = written.send(lines.to_vec());
+            lines.strip_prefix(b"one\nt").map_or(0, <[u8]>::len)
+        };
+        queue.push(b"one\ntwo\nthree\n");
+        thread::spawn(move || write_out(&writer, write, || ()));
+        let next = || writes.recv_timeout(Duration::from_secs(10)).expect("it goes on");
+        assert_eq!(next(), b"one\ntwo\nthree\n");
+        queue.push(b"once\nmore, in\nlines\n");
+        next();
+        assert_eq!(queue.dropped.load(Relaxed), 2);
+    }
+}

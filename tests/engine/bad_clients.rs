@@ -94,8 +94,11 @@ fn a_kept_connection_that_is_idle_for_too_long_is_closed() {
     client.ask("/");
     let since = Instant::now();
     client.response();
-    client.ended();
+    assert_eq!(client.try_rest().expect("it is closed without a reset"), b"");
     assert_took_the_limit(since);
+    // Or what it has just sent would be answered with a reset.
+    assert_eq!(process.metric("server_connections_open{network_protocol_name=\"http1\"}"), 1);
+    drop(client);
     process.closed("idle", 1);
 }
 
@@ -108,6 +111,7 @@ fn an_http2_connection_that_is_idle_for_too_long_gets_goaway() {
     client.hear(|client| client.ended);
     assert_took_the_limit(since);
     assert_eq!(client.goaways.first(), Some(&(ALL_STREAMS, 0)));
+    assert!(since.elapsed() >= LIMIT + Duration::from_secs(2), "what crosses GOAWAY has its time");
     process.closed("idle", 1);
 }
 
@@ -246,14 +250,35 @@ fn when_descriptors_run_out_clients_wait_and_are_served_later() {
     assert_eq!(clients[0].response().status, 200);
 }
 
+#[test]
+fn when_descriptors_run_out_at_closing_clients_in_the_accept_queue_wait_too() {
+    let process = testbed().start();
+    let address = process.address_of_service();
+    let mut inside: Vec<_> = (0..2).map(|_| process.connect()).collect();
+    inside.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
+    limit_descriptors(&process, 0);
+    let mut waiting: Vec<_> = (0..3).map(|_| Http1::connect(address)).collect();
+    waiting.iter_mut().for_each(|client| client.ask("/"));
+    process.drain();
+    process.close();
+    assert!(waiting[0].is_silent_for(LIMIT));
+    drop(inside);
+    for mut client in waiting {
+        let response = client.response();
+        assert!(response.status == 200 && response.says_close(), "{response:?}");
+        client.ended();
+    }
+    process.exit().with_code(0);
+}
+
 /// Leaves the process so many descriptors more than it has open; returns the limits before.
-fn limit_descriptors(process: &Process, more: u64) -> Rlimit {
+fn limit_descriptors(process: &Process, more: usize) -> Rlimit {
     let folder = format!("/proc/{}/fd", process.pid().as_raw_nonzero());
     let entries = fs::read_dir(folder).expect("the process runs").map(|entry| entry.expect("it is listed"));
     let open: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     // The limit is about the numbers of descriptors, and the lowest free one is taken first.
-    let free = (0..).filter(|number| !open.contains(number));
-    let limit = free.take(more as usize).last().expect("numbers don't end") + 1;
+    let mut free = (0..).filter(|number| !open.contains(number));
+    let limit = free.nth(more).expect("numbers don't end");
     // The process has inherited the maximum from us.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     prlimit(Some(process.pid()), Resource::Nofile, Rlimit { current: Some(limit), maximum })

@@ -42,6 +42,21 @@ fn what_is_not_http_gets_400_and_is_closed() {
 }
 
 #[test]
+fn what_was_answered_before_a_body_broke_is_not_destroyed() {
+    let process = testbed().start();
+    let mut client = process.connect();
+    client.send("POST /mirror HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.chunk().as_deref(), Some("a"));
+    client.send(&format!("1\r\nb\r\nthis is no chunk\r\n{}", "a".repeat(1_000_000)));
+    // No reset, which would take what is on its way, but the end.
+    let rest = client.try_rest().expect("the end is proper");
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "the body is not complete: {}", rest.escape_ascii());
+    drop(client);
+    process.closed("failed", 1);
+}
+
+#[test]
 fn a_client_that_vanishes_from_its_response_leaves_nothing_behind() {
     let process = testbed().start();
     let mut client = process.connect();
@@ -66,6 +81,7 @@ fn a_handler_that_panics_is_answered_500_counted_and_logged() {
     let line = process.line("panicked");
     assert_eq!(line["panic"], "asked to");
     assert_eq!(line["span"]["request_id"], "the-one");
+    assert!(line["backtrace"].is_null(), "nobody has asked for it: {line}");
     assert_eq!(process.metric("http_server_panics_total"), 1);
     assert_eq!(process.responses("GET", "/panic", 500), 1);
     assert_eq!(client.get("/livez").status, 200, "the connection is none the worse for it");

@@ -137,10 +137,12 @@ fn a_stream_that_is_held_up_does_not_hold_up_the_others() {
 fn a_peer_that_is_held_up_inside_of_a_frame_of_its_own_is_closed() {
     let process = with_stall_limit().start();
     let mut client = Http2::connect_with(&process, &[(INITIAL_WINDOW_SIZE, 0)]);
+    let since = Instant::now();
     client.ask("/");
     // DATA of 100 bytes, of which none comes.
     client.send(&[0, 0, 100, 0, 0, 0, 0, 0, 3]);
     closed(&process, "stalled", 1);
+    assert!(since.elapsed() >= 2 * LIMIT, "it has the limit again for its frame");
     nothing_is_in_flight(&process);
 }
 

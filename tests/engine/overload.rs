@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
-use landfall::{App, testing};
+use landfall::{App, RouteLimits, testing};
 use tokio::{sync::Semaphore, time::sleep};
 use tower::ServiceExt;
 
@@ -113,13 +113,19 @@ fn a_crowd_that_keeps_the_thread_holds_up_no_others() {
 
 #[tokio::test]
 async fn a_route_that_does_not_keep_pace_is_limited_until_it_does_and_no_other_is() {
-    let few = Arc::new(Semaphore::new(4));
-    let narrow = async move || {
-        let _place = few.acquire().await;
-        sleep(Duration::from_millis(10)).await;
+    let narrow = |places| {
+        let few = Arc::new(Semaphore::new(places));
+        async move || {
+            let _place = few.acquire().await;
+            sleep(Duration::from_millis(10)).await;
+        }
     };
-    let router = Router::new().route("/narrow", get(narrow)).route("/wide", get(async || ()));
-    let start = async |_: App| Ok(landfall::Service::new(router));
+    let router = Router::new()
+        .route("/narrow", get(narrow(16)))
+        .route("/patient", get(narrow(16)))
+        .route("/wide", get(async || ()));
+    let patient = RouteLimits::new().no_timeout();
+    let start = async |_: App| Ok(landfall::Service::new(router).with_limits("/patient", patient));
     let service = testing::start(&[], start).await.expect("it starts");
     let ask = async |router: &Router, path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("it is a path");
@@ -136,23 +142,22 @@ async fn a_route_that_does_not_keep_pace_is_limited_until_it_does_and_no_other_i
         assert_eq!(ask(&service.router, "/narrow").await.status(), StatusCode::OK);
     }
     assert_eq!(metric(limit).await, None);
-    // It takes four at once, and these are far more: nobody knows that yet.
-    let crowd = || join_all((0..200).map(|_| ask(&service.router, "/narrow")));
+    // It takes 16 at once, and these are far more: nobody knows that yet.
+    let crowd = || join_all((0..400).map(|_| ask(&service.router, "/narrow")));
     assert!(crowd().await.iter().all(|response| response.status() == StatusCode::OK));
     let most = metric(limit).await.expect("it is limited");
-    assert!((16..100).contains(&most), "{most}");
+    // If they kept no pace at all, it would be 16.
+    assert!((17..200).contains(&most), "{most}");
     let (answered, shed): (Vec<_>, Vec<_>) =
         crowd().await.into_iter().partition(|response| response.status() == StatusCode::OK);
     assert_eq!(answered.len(), most);
     assert!(shed.iter().all(|response| response.status() == StatusCode::SERVICE_UNAVAILABLE
         && response.headers().contains_key(header::RETRY_AFTER)));
     assert_eq!(metric("http_server_requests_shed_total{reason=\"pace\"}").await, Some(shed.len()));
-    assert!(
-        join_all((0..200).map(|_| ask(&service.router, "/wide")))
-            .await
-            .iter()
-            .all(|response| response.status() == StatusCode::OK)
-    );
+    for path in ["/wide", "/patient", "/patient"] {
+        let crowd = join_all((0..400).map(|_| ask(&service.router, path))).await;
+        assert!(crowd.iter().all(|response| response.status() == StatusCode::OK), "{path}");
+    }
     // The crowd is gone.
     let calm = async {
         while metric(limit).await.is_some() {

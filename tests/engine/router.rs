@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::Request,
     http::{Method, StatusCode, Version, header},
     response::Response,
@@ -261,6 +261,20 @@ async fn a_timeout_longer_than_time_itself_is_none() {
     };
     let service = Service(testing::start(&[], start).await.unwrap());
     assert_eq!(service.ask(request(Method::GET, "/slow")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_may_be_as_large_as_its_route_says() {
+    let take = || post(async |body: Bytes| body.len().to_string());
+    let start = async |_: App| {
+        let router = Router::new().route("/small", take()).route("/other", take());
+        Ok(landfall::Service::new(router).with_limits("/small", RouteLimits::new().body(10)))
+    };
+    let service = Service(testing::start(&[], start).await.unwrap());
+    let ask = async |path, length| service.ask(post_json(path, "a".repeat(length))).await.status();
+    assert_eq!(ask("/small", 10).await, StatusCode::OK);
+    assert_eq!(ask("/small", 11).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(ask("/other", 11).await, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -204,7 +204,7 @@ fn the_report_counts_what_came_and_when() {
     let mut busy = held(&process);
 
     let before = Instant::now();
-    process.drain();
+    assert_eq!(process.drain()["connections"], 2);
     let draining = Instant::now();
     for _ in 0..3 {
         process.connect().get("/livez");
@@ -218,6 +218,12 @@ fn the_report_counts_what_came_and_when() {
     let request_at_least = draining.elapsed();
     assert_last(&kept.get("/livez"), 200);
     let request_at_most = before.elapsed();
+    let metrics = process.connect_to_admin().get("/metrics").body;
+    let last = metrics.lines().find_map(|line| line.strip_prefix("lifecycle_last_request_seconds "));
+    let last: f64 = last.and_then(|seconds| seconds.parse().ok()).expect("it is a number");
+    // The metric has whole milliseconds.
+    let ms = |time: Duration| time.as_millis() as f64 / 1000.0;
+    assert!((ms(request_at_least)..=ms(request_at_most)).contains(&last), "{last}");
     process.release();
     assert_last(&busy.response(), 200);
     drop((kept, busy));

@@ -38,12 +38,15 @@ struct Route {
     places: BinaryHeap<Reverse<Instant>>,
     /// When each request in flight ends, and when it began.
     ends: BinaryHeap<Reverse<(Instant, Instant)>>,
+    /// The limit that was told last, and how often there was another one.
+    limit: usize,
+    told: u32,
 }
 
 impl Route {
     fn new() -> Self {
-        let pace = Pace::default();
-        Self { pace, now: Instant::now(), places: BinaryHeap::new(), ends: BinaryHeap::new() }
+        let (places, ends) = (BinaryHeap::new(), BinaryHeap::new());
+        Self { pace: Pace::default(), now: Instant::now(), places, ends, limit: usize::MAX, told: 0 }
     }
 
     /// Asks so often, evenly, for so long.
@@ -71,7 +74,11 @@ impl Route {
     fn end_until(&mut self, until: Instant, outcome: &mut Outcome) {
         while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= until) {
             let Reverse((end, began)) = self.ends.pop().expect("just seen");
-            self.pace.end(true, end - began, end, ALLOWANCE);
+            if let Some(limit) = self.pace.end(true, end - began, end, ALLOWANCE) {
+                assert_ne!(limit, self.limit, "it is no other one");
+                (self.limit, self.told) = (limit, self.told + 1);
+            }
+            assert_eq!(self.pace.limit.load(Relaxed), self.limit, "it is in force before it is told");
             outcome.answered += 1;
             outcome.longest = outcome.longest.max(end - began);
         }
@@ -163,6 +170,60 @@ fn nothing_is_refused_below_the_capacity() {
     for per_second in [1, 100, 1600, 10, 1600] {
         assert_eq!(route.load(per_second, 10.0, SLOW).refused, 0, "{per_second}");
     }
+    assert_eq!(route.told, 0, "there was never a limit");
+}
+
+#[test]
+fn a_few_that_take_longer_than_others_did_are_no_reason_for_a_limit() {
+    let mut route = Route::new();
+    route.load(100, 5.0, SLOW);
+    route.load(100, 5.0, Dependency { takes: 3 * SLOW.takes, ..SLOW });
+    assert_eq!(route.told, 0);
+}
+
+#[test]
+fn the_limit_follows_a_dependency_that_takes_more_at_once() {
+    let mut route = Route::new();
+    route.load(8000, 5.0, SLOW);
+    let more = Dependency { at_once: 5 * SLOW.at_once, ..SLOW };
+    route.load(8000, 2.0, more);
+    let outcome = route.load(8000, 5.0, more);
+    assert!(outcome.answered > 38_000, "{outcome:?}");
+}
+
+#[test]
+fn a_route_is_judged_by_ten_that_ended_and_by_50_ms_at_least() {
+    let (pace, began) = (Pace::default(), Instant::now());
+    let end =
+        |at: u64| pace.end(true, Duration::from_millis(1), began + Duration::from_millis(at), ALLOWANCE);
+    let since_judged = || pace.ended.load(Relaxed);
+    pace.in_flight.store(100, Relaxed);
+    (1..10).for_each(|_| _ = end(1000));
+    assert_eq!(since_judged(), 9);
+    end(1000);
+    assert_eq!(since_judged(), 0);
+    (0..20).for_each(|_| _ = end(1049));
+    assert_eq!(since_judged(), 20);
+    end(1051);
+    assert_eq!(since_judged(), 0);
+}
+
+#[test]
+fn a_limit_is_in_vain_if_half_as_many_take_as_long_when_it_has_had_its_effect() {
+    let limited = Limited { at: Instant::now(), in_flight: 40, would_take: 0.5 };
+    let is_in_vain = |after: u64, per_second: f64, took: f64| {
+        limited.is_in_vain(limited.at + Duration::from_millis(after), per_second, took)
+    };
+    assert!(is_in_vain(1600, 39.0, 0.5));
+    assert!(!is_in_vain(1400, 39.0, 0.5), "some began before");
+    assert!(!is_in_vain(1600, 41.0, 0.5), "more than half were in flight");
+    assert!(is_in_vain(1600, 39.0, 0.41));
+    assert!(!is_in_vain(1600, 39.0, 0.39), "they are quicker now");
+}
+
+#[test]
+fn a_handler_may_wait_for_a_quarter_of_what_it_may_wait_for_a_thread() {
+    assert_eq!(Admission::new(MAX_WAIT, 1).allowance(), ALLOWANCE);
 }
 
 #[test]

@@ -321,3 +321,6 @@ impl IdlePings {
         self.answered >= 2
     }
 }
+
+#[cfg(test)]
+mod tests;
