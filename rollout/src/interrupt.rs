@@ -46,3 +46,17 @@ pub(crate) fn listen() -> Result<Interrupt, Unable> {
     });
     Ok(Interrupt(listener))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_known_from_when_it_came() {
+        let (received, listener) = watch::channel(false);
+        let interrupt = Interrupt(listener);
+        assert!(!interrupt.is_interrupted());
+        received.send_replace(true);
+        assert!(interrupt.is_interrupted());
+    }
+}

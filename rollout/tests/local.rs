@@ -194,6 +194,9 @@ fn every_pod_gets_the_variables_and_they_win_over_the_timings() {
     let report = json(&file);
     assert_eq!(report["timings"]["drain_delay"], "700ms");
     assert_eq!(report["name"], service.file_name().unwrap().to_str().unwrap());
+    // The pause, 2.4 drain delays until every idle client has come back, and a little.
+    let seconds = report["seconds_of_load"].as_f64().unwrap();
+    assert!(seconds > 0.3 + 1.68 + 0.19, "{seconds} s");
 }
 
 #[test]

@@ -229,7 +229,74 @@ impl Drop for Program {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::clients::client::Context;
+    use crate::clients::http2::peer::target;
+    use crate::record::recorder::Recorder;
+
+    const IDLE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(9));
+
+    /// A directory with two libraries, one that is missing, and what is none.
+    fn directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("rollout-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(directory.join("sources")).unwrap();
+        for file in ["ruby", "go", ".hidden", "perl.missing"] {
+            std::fs::write(directory.join(file), "").unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn installed_is_each_program_that_is_there() {
+        let directory = directory("installed");
+        let names = |names: &[&str], directory: &Path| {
+            named(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), directory)
+        };
+        assert_eq!(names(&["perl", "go"], &directory).unwrap(), ["perl", "go"]);
+        assert_eq!(names(&["installed"], &directory).unwrap(), ["go", "ruby"]);
+        let advice = "run `make libraries`";
+        assert!(names(&["installed"], &directory.join("none")).unwrap_err().0.ends_with(advice));
+        assert!(!names(&["installed"], &directory.join("ruby")).unwrap_err().0.ends_with(advice));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn each_pace_of_a_library_has_clients_of_its_own() {
+        let directory = directory("paces");
+        let found = |mix: &str| -> Vec<_> {
+            let found = find(&["ruby".into()], &directory, &self::mix(mix).unwrap(), IDLE).unwrap();
+            found.iter().map(|library| (library.kind.name(), library.clients, library.pause)).collect()
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(found("busy=2,idle=3"), [("ruby", 2, (ms(5), ms(20))), ("ruby-idle", 3, IDLE)]);
+        assert_eq!(found("busy=0,idle=1@1ms-7ms"), [("ruby-idle", 1, (ms(1), ms(7)))]);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_program_started_ends_with_it() {
+        let context = Context {
+            target: Arc::new(target(([127, 0, 0, 1], 1).into())),
+            recorder: Arc::new(Recorder::start()),
+            connections: None,
+        };
+        let kind = Kind::Library("sh");
+        let client = Client { context, kind, stop: watch::channel(false).1 };
+        let library = Library { kind, program: "/bin/sh".into(), clients: 1, pause: IDLE };
+        let mut program = Program::start(&client, &library).unwrap();
+        let mut output = program.child.stdout.take().unwrap();
+        program.child.stdin.as_mut().unwrap().write_all(b"sleep 60 & echo begun\n").await.unwrap();
+        output.read_exact(&mut [0; 6]).await.unwrap();
+        drop(program);
+        // It ends when nobody has it open any more.
+        let end = timeout(Duration::from_secs(10), output.read_u8()).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
 
     #[test]
     fn a_librarys_clients_are_busy_or_idle() {

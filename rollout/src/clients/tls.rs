@@ -62,11 +62,10 @@ impl Tls {
         let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
         let connector = TlsConnector::from(self.config.clone());
         let stream = connector.with_alpn(vec![protocol.to_vec()]).connect(self.name.clone(), stream).await?;
-        match stream.get_ref().1.alpn_protocol() {
-            Some(chosen) if chosen == protocol => Ok(stream),
-            // A server without ALPN speaks HTTP/1.1.
-            None if !http2 => Ok(stream),
-            _ => Err(io::Error::other("the server does not choose HTTP/2 in its TLS")),
+        // A server without ALPN speaks HTTP/1.1; what was not offered, rustls does not let it choose.
+        match http2 && stream.get_ref().1.alpn_protocol().is_none() {
+            true => Err(io::Error::other("the server does not choose HTTP/2 in its TLS")),
+            false => Ok(stream),
         }
     }
 }

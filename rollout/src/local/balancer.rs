@@ -314,6 +314,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_balancer_that_is_dropped_listens_no_more() {
+        let balancer = balancer().await;
+        let address = balancer.address;
+        drop(balancer);
+        let refused = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn without_an_endpoint_a_connection_is_refused_and_known_to_be() {
         let balancer = balancer().await;
         let since = std::time::Instant::now();

@@ -64,3 +64,57 @@ fn stall(timings: &Timings) -> Duration {
     let longest = (timings.drain_delay / 4).min(Duration::from_millis(800));
     longest.mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::pods::Pods;
+
+    /// The first 200 orders, and the last after the end.
+    async fn orders(timings: Timings) -> (Vec<DeploymentCommand>, Option<DeploymentCommand>) {
+        let pods = Arc::new(Pods::new(std::time::Instant::now()));
+        let balancer = Balancer::start(([127, 0, 0, 1], 0).into(), Duration::ZERO, pods).await.unwrap();
+        let (sender, mut received) = mpsc::unbounded_channel();
+        let chaos = begin(sender, Arc::new(balancer), Arc::new(timings));
+        let mut orders = Vec::new();
+        while orders.len() < 200 {
+            orders.push(received.recv().await.unwrap());
+        }
+        chaos.end().await;
+        let mut last = None;
+        while let Ok(order) = received.try_recv() {
+            last = Some(order);
+        }
+        assert!(received.is_closed(), "it goes on after its end");
+        (orders, last)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chaos_evicts_and_freezes_and_scales_by_one_and_back() {
+        let drain_delay = Duration::from_millis(400);
+        let (orders, last) = orders(Timings { replicas: 3, drain_delay, ..Timings::default() }).await;
+        let mut freezes = Vec::new();
+        let mut scales = Vec::new();
+        for order in &orders {
+            match order {
+                DeploymentCommand::Freeze(length) => freezes.push(*length),
+                DeploymentCommand::Scale(replicas) => scales.push(*replicas),
+                _ => {}
+            }
+        }
+        let evictions = orders.iter().filter(|order| matches!(order, DeploymentCommand::Evict)).count();
+        assert!(evictions > 0 && freezes.len() > 1 && scales.len() > 1, "{orders:?}");
+        let longest = freezes.iter().max().unwrap();
+        assert!(!longest.is_zero() && *longest <= drain_delay / 4, "{longest:?}");
+        let turns = [2, 3].into_iter().cycle();
+        assert!(scales.iter().copied().eq(turns.take(scales.len())), "{scales:?}");
+        assert!(matches!(last, Some(DeploymentCommand::Scale(3))), "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_only_pod_is_not_scaled_away() {
+        let (orders, last) = orders(Timings { replicas: 1, ..Timings::default() }).await;
+        assert!(orders.iter().all(|order| !matches!(order, DeploymentCommand::Scale(_))), "{orders:?}");
+        assert!(matches!(last, Some(DeploymentCommand::Scale(1))), "{last:?}");
+    }
+}

@@ -266,3 +266,6 @@ impl Member {
         let _ = self.commands.send(PodCommand::Terminate);
     }
 }
+
+#[cfg(test)]
+mod tests;

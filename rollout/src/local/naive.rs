@@ -49,14 +49,19 @@ pub(crate) async fn serve(mode: Mode, stream: &str, download: &str) -> Result<Ve
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {
             term.recv().await;
-            if mode != Mode::None {
-                draining.store(true, Ordering::Release);
-                tokio::time::sleep(delay).await;
-            }
+            drain(mode, &draining, delay).await;
         })
         .await
         .or_unable("serving")?;
     Ok(Verdict::NothingLost)
+}
+
+/// What comes between SIGTERM and the last connection that is accepted.
+async fn drain(mode: Mode, draining: &Draining, delay: Duration) {
+    if mode != Mode::None {
+        draining.store(true, Ordering::Release);
+        tokio::time::sleep(delay).await;
+    }
 }
 
 /// Whatever the measured service is asked for: every path exists, one is endless and one is large.
@@ -111,4 +116,80 @@ async fn bind(host: IpAddr, port: u16) -> Result<TcpListener, Unable> {
 
 fn variable<T: FromStr<Err: std::fmt::Display>>(name: &str, default: &str) -> Result<T, Unable> {
     env::var(name).as_deref().unwrap_or(default).parse().or_unable(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt;
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clients::http1::connection::{Body, Connection, Head};
+    use crate::clients::tls::Transport;
+
+    /// What it answers on a connection of its own, and whether that is kept.
+    async fn answer(service: Router, path: &str) -> (Head, bool) {
+        let listener = bind([127, 0, 0, 1].into(), 0).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let serving = tokio::spawn(axum::serve(listener, service).into_future());
+        let mut connection = Connection::new(Transport::Left(stream));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: naive\r\n\r\n");
+        let head = connection.send(request.as_bytes()).await.unwrap();
+        let kept = connection.finish(&head).reusable;
+        serving.abort();
+        (head, kept)
+    }
+
+    #[tokio::test]
+    async fn one_path_is_endless_and_one_is_large() {
+        let service = || service("/ticks?of=a", "/large?of=a");
+        assert!(matches!(answer(service(), "/ticks?of=b").await.0.body, Body::Chunk(_)));
+        assert!(
+            matches!(answer(service(), "/large").await.0.body, Body::Length(length) if length == LARGE as u64)
+        );
+        assert!(matches!(answer(service(), "/").await.0.body, Body::Length(16)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_are_numbered() {
+        let mut ticks = pin!(ticks());
+        for n in ["0", "1", "2"] {
+            let tick = format!("{:?}", ticks.next().await.unwrap().unwrap());
+            assert!(tick.contains(&format!("data: {n}")), "{tick}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_until_it_drains_and_lives_on() {
+        let draining = Draining::default();
+        for ready in [200, 503] {
+            for (path, status) in [("/livez", 200), ("/startupz", 200), ("/readyz", ready)] {
+                assert_eq!(answer(probes(draining.clone()), path).await.0.status, status, "{path}");
+            }
+            draining.store(true, Ordering::Release);
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_closed_once_it_drains() {
+        let draining = Draining::default();
+        for kept in [true, false] {
+            let closing = from_fn_with_state(draining.clone(), close_when_draining);
+            assert_eq!(answer(service("/ticks", "/large").layer(closing), "/").await.1, kept);
+            draining.store(true, Ordering::Release);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_mode_that_waits_says_that_it_drains() {
+        let delay = Duration::from_secs(5);
+        for (mode, waits) in [(Mode::None, false), (Mode::Flag, true), (Mode::Close, true)] {
+            let (draining, began) = (Draining::default(), Instant::now());
+            drain(mode, &draining, delay).await;
+            assert_eq!((draining.load(Ordering::Acquire), began.elapsed() >= delay), (waits, waits));
+        }
+    }
 }

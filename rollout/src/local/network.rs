@@ -69,3 +69,22 @@ fn bind(address: IpAddr, port: u16) -> io::Result<TcpSocket> {
     socket.bind(SocketAddr::new(address, port))?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pod_has_the_next_address_and_the_ports_of_all() {
+        let mut network = Network { ports: [0; 2], used: 0, base: u32::from(Ipv4Addr::new(127, 77, 5, 0)) };
+        network.ports = network.next().unwrap().1;
+        let ports = network.ports();
+        assert!(ports.iter().all(|port| *port > 1) && ports[0] != ports[1], "{ports:?}");
+        for n in (2..=250).chain(1..3) {
+            let (address, next) = network.next::<2>().unwrap();
+            assert_eq!((address, next), (Ipv4Addr::new(127, 77, 5, n).into(), ports));
+        }
+        let all: Vec<IpAddr> = network.addresses().collect();
+        assert_eq!((all.len(), all[249]), (250, Ipv4Addr::new(127, 77, 5, 250).into()));
+    }
+}

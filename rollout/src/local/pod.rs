@@ -232,6 +232,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::local::balancer::Balancer;
 
     /// A server that answers one request with this.
     async fn answering(response: &'static str) -> SocketAddr {
@@ -267,5 +268,42 @@ mod tests {
         let counted =
             requests(vec![("pod-1".into(), admin)]).await.unwrap_or_else(|unable| panic!("{}", unable.0));
         assert_eq!(counted, [("pod-1".to_owned(), 42)]);
+    }
+
+    /// A pod that runs this in a shell.
+    async fn pod(script: &str) -> Pod {
+        let pods = Arc::new(Pods::new(std::time::Instant::now()));
+        let balancer =
+            Balancer::start(([127, 0, 0, 1], 0).into(), Duration::ZERO, pods.clone()).await.unwrap();
+        let [address, port] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let name = "pod-1".to_owned();
+        pods.started(&name);
+        Pod {
+            endpoint: balancer.register(&name, address),
+            identity: PodIdentity { id: 1, name, address: address.ip(), port: 1, admin_port: port.port() },
+            program: Program {
+                path: "/bin/sh".into(),
+                arguments: vec!["-c".into(), script.into()],
+                environment: vec![],
+                logs: None,
+            },
+            timings: Arc::new(Timings::default()),
+            pods,
+            commands: mpsc::unbounded_channel().1,
+            events: mpsc::unbounded_channel().0,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_signal_ends_has_no_code_of_its_own() {
+        let pod = pod("kill -KILL $$").await;
+        let (pods, process) = (pod.pods.clone(), pod.start().unwrap());
+        pod.terminate(process).await;
+        assert_eq!(pods.histories()[0].end, Some(End::Exit(-1)));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_passes_no_probe() {
+        assert!(!pod("true").await.passes(&Timings::default().readiness).await);
     }
 }

@@ -189,7 +189,7 @@ pub(crate) async fn once(
             }
             return Ok(());
         }
-        while rollouts.get() < args.rollouts || recorder.totals().0 < args.requests {
+        while is_wanted(args, rollouts.get(), recorder.totals().0) {
             let n = rollouts.get() + 1;
             progress.stage(format!("rollout {n} of {}", args.rollouts.max(n)));
             cluster.order(DeploymentCommand::Restart);
@@ -221,6 +221,11 @@ pub(crate) async fn once(
         load: args.load.clone(),
     };
     Ok(Report { shares: shares.into_inner(), ..Report::new(setting, session?, histories) })
+}
+
+/// Says whether one more rollout is wanted after so many rollouts and requests.
+fn is_wanted(args: &Local, rollouts: u32, requests: u64) -> bool {
+    rollouts < args.rollouts || requests < args.requests
 }
 
 /// The Deployment at work, and how to talk to it.
@@ -299,4 +304,46 @@ async fn routed(balancer: &Balancer, replicas: u32) -> Result<(), Unable> {
     };
     let patience = timeout(BALANCER_PATIENCE, all_ready).await;
     patience.or_unable("waiting for the balancer to see every pod ready")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    #[test]
+    fn rollouts_go_on_until_there_are_enough_and_enough_requests() {
+        let args = ["rollout", "local", "--binary", "x", "--rollouts", "2", "--requests", "50"];
+        let Command::Local(args) = Args::parse_from(args).command else { panic!("it is `local`") };
+        let wanted = [(1, 50), (2, 49), (2, 50), (3, 50)].map(|(n, sent)| is_wanted(&args, n, sent));
+        assert_eq!(wanted, [true, true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_scale_up_is_waited_for_until_it_is_complete() {
+        let (orders, _ordered) = mpsc::unbounded_channel();
+        let (status, statuses) = watch::channel(Status::default());
+        let mut cluster = Cluster { orders, statuses, running: tokio::spawn(std::future::pending()) };
+        for (ready, complete) in [(1, true), (2, false), (3, true), (2, true)] {
+            status.send_replace(Status { ready, complete, ..Status::default() });
+            let seen = timeout(Duration::ZERO, cluster.until_ready(2)).await;
+            assert_eq!(seen.is_ok_and(|ready| ready.is_ok()), (ready, complete) == (2, true), "{ready}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_run_is_the_end_of_its_pods() {
+        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let (ended, has_ended) = watch::channel(false);
+        let running = tokio::spawn(async move {
+            while ordered.recv().await.is_some() {}
+            tokio::task::yield_now().await;
+            ended.send_replace(true);
+            Ok(())
+        });
+        Cluster { orders, statuses: watch::channel(Status::default()).1, running }.end().await;
+        assert!(*has_ended.borrow());
+    }
 }

@@ -369,6 +369,15 @@ mod tests {
     }
 
     #[test]
+    fn each_stretch_that_lost_requests_has_a_bar_on_the_grid() {
+        let time = Time { seconds: 30.0 };
+        let mut drawing = Drawing { frame: String::new(), plot: String::new(), time };
+        drawing.panel(0.0, "lost requests", &[0.0, 2.0, 1.0], Drawing::bars);
+        let count = |part| drawing.plot.matches(part).count();
+        assert_eq!((count("class=\"lost\""), count("class=\"grid\"")), (2, 3), "{}", drawing.plot);
+    }
+
+    #[test]
     fn scales_end_on_round_numbers() {
         assert_eq!([round_up(0.0), round_up(0.3), round_up(7.0), round_up(2000.0)], [1.0, 0.5, 10.0, 2000.0]);
         assert_eq!([short(2500.0), short(0.5), short(20.0)], ["2 500", "0.5", "20"]);

@@ -169,6 +169,17 @@ fn the_chart_has_every_part() {
 }
 
 #[test]
+fn a_chart_says_that_nothing_was_lost_and_has_no_row_for_pods_that_nobody_knows() {
+    let of = |report: &Report| {
+        let chart = chart::draw(report, Detail::Full);
+        (chart.contains(">lost requests: none<"), chart.contains(">pods<"))
+    };
+    let observed = Recorder::start().observations();
+    assert_eq!(of(&report(observed, Ending::Finished, vec![])), (true, false));
+    assert_eq!(of(&lossy()), (false, true));
+}
+
+#[test]
 fn the_json_counts_what_the_table_does() {
     let json = json::report(&lossy());
     assert_eq!(

@@ -103,3 +103,66 @@ async fn download(connection: &mut Connection, request: &[u8], length: Duration)
     }
     Ok(connection.finish(&head))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clients::client::Context;
+    use crate::clients::http2::peer::target;
+    use crate::record::recorder::Recorder;
+
+    /// How long a request took that is to take `length`, and in how many reads it came.
+    async fn sent(kind: Kind, length: Duration, answer: String) -> (Duration, u32) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut target = target(listener.local_addr().unwrap());
+        target.response_timeout = Duration::from_secs(1);
+        let request = target.http1(kind);
+        let (context, whole) = (
+            Context { target: Arc::new(target), recorder: Arc::new(Recorder::start()), connections: None },
+            request.len(),
+        );
+        let serving = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (mut came, mut reads) = (0, 0);
+            while came < whole {
+                came += client.read(&mut [0; 4096]).await.unwrap();
+                reads += 1;
+            }
+            client.write_all(answer.as_bytes()).await.unwrap();
+            (client, reads)
+        });
+        let client = Client { context, kind, stop: watch::channel(false).1 };
+        let began = Instant::now();
+        let sent = send(&client, None, &request, length).await;
+        sent.unwrap_or_else(|loss| panic!("{kind:?}: {}", loss.detail));
+        (began.elapsed(), serving.await.unwrap().1)
+    }
+
+    /// Longer than the patience with the response alone.
+    const LENGTH: Duration = Duration::from_millis(1100);
+
+    #[tokio::test]
+    async fn an_upload_takes_its_time_part_by_part() {
+        let (took, reads) =
+            sent(Kind::Upload, LENGTH, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into()).await;
+        assert!(took >= LENGTH && reads > 3, "{took:?}, in {reads} reads");
+    }
+
+    #[tokio::test]
+    async fn a_download_takes_its_time() {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n{}", " ".repeat(65536));
+        let (took, _) = sent(Kind::Download, LENGTH, answer).await;
+        assert!(took >= LENGTH, "{took:?}");
+    }
+
+    #[test]
+    fn a_head_ends_with_an_empty_line() {
+        assert_eq!(head(b"POST / HTTP/1.1\r\nA: b\r\n\r\nbody\r\n\r\n"), 25);
+    }
+}

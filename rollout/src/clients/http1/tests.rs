@@ -116,7 +116,7 @@ async fn what_was_written_behind_the_last_answer_is_lost() {
         (OK.repeat(4), true, 4, 0, 0),
         (format!("{OK}{CLOSE}"), false, 2, 2, 0),
         (OK.to_owned(), false, 1, 3, 0),
-        (OK.repeat(3), true, 3, 0, 1),
+        (OK.to_owned(), true, 1, 0, 3),
     ] {
         let answers = Answers { after: 4, answer, keeps };
         let (tally, _) = drive(Kind::Pipeline, answers, 4).await;

@@ -167,4 +167,32 @@ mod tests {
         let (ok, cut, failed) = pinged(&[], 6).await;
         assert!(ok >= 4 && cut > 0 && cut == failed, "{ok} {cut} {failed}");
     }
+
+    #[tokio::test]
+    async fn only_a_switch_of_protocols_opens_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let context = Context {
+            target: Arc::new(target(listener.local_addr().unwrap())),
+            recorder: Arc::new(Recorder::start()),
+            connections: None,
+        };
+        let client = Client { context, kind: Kind::Websocket, stop: watch::channel(false).1 };
+        for (status, opened) in
+            [(101, None), (200, Some(Outcome::Status(200))), (404, Some(Outcome::Status(404)))]
+        {
+            let serving = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await.unwrap();
+                let head = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+            };
+            let (open, ()) = tokio::join!(open(&client), serving);
+            assert_eq!(open.err().map(|loss| loss.outcome), opened, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_long_length_is_read_as_it_was_written() {
+        assert_eq!(u16::from_be_bytes(array(&[1, 2])), 258);
+    }
 }

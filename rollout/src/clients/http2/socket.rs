@@ -134,4 +134,23 @@ mod tests {
         assert_eq!(bytes, GOING);
         assert!(!requests.begin(), "begun after a GOAWAY");
     }
+
+    #[tokio::test]
+    async fn a_request_that_is_taken_back_holds_no_reading_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(&GOING).await.unwrap();
+        let (mut socket, requests) = Socket::new(Transport::Left(stream));
+        assert!(requests.begin());
+        let mut bytes = [0; 17];
+        let reading = async {
+            tokio::join!(socket.read_exact(&mut bytes), async { requests.cancel() }).0.unwrap();
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), reading).await.unwrap();
+        // The peer hears of the end.
+        socket.shutdown().await.unwrap();
+        let end = tokio::time::timeout(std::time::Duration::from_secs(10), peer.read_u8());
+        assert_eq!(end.await.unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }
