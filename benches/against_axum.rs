@@ -35,11 +35,9 @@ fn main() {
             let load = Load::ALL[load.parse::<usize>().expect("a number")];
             return println!("{}", load.run(address.parse().expect("an address"), ROUND));
         }
+        ["memory", ..] => return compare_memory(),
         _ => {}
     }
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        .expect("it may be raised to its maximum");
     println!(
         "{ROUNDS} rounds of {ROUND:?} each in turn, {CLIENTS} kept connections; medians [lowest, highest]"
     );
@@ -62,16 +60,21 @@ fn main() {
         }
     }
 
-    let (ours, bare) = (|| ours("0-1"), || Server::start(bare_command("0-1")));
-    let (ours_idle, ours_each) = memory(&ours());
-    let (bare_idle, bare_each) = memory(&bare());
+    compare_memory();
+    let mut starts: Vec<f64> = (0..STARTS).map(|_| time_to_ready()).collect();
+    println!("from exec to ready, ms:         {}", spread(&mut starts, 1));
+}
+
+fn compare_memory() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .expect("it may be raised to its maximum");
+    let (ours_idle, ours_each) = memory(&ours("0-1"));
+    let (bare_idle, bare_each) = memory(&Server::start(bare_command("0-1")));
     println!("resident when idle, KiB:        landfall {ours_idle}, bare axum {bare_idle}");
     println!(
         "per idle connection, bytes:     landfall {ours_each}, bare axum {bare_each}  ({IDLE}, opened within {OPENING:?})"
     );
-
-    let mut starts: Vec<f64> = (0..STARTS).map(|_| time_to_ready()).collect();
-    println!("from exec to ready, ms:         {}", spread(&mut starts, 1));
 }
 
 fn ours(cores: &str) -> Server {
