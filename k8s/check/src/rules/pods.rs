@@ -141,9 +141,8 @@ pub(super) fn resources(rendered: &Rendered) -> Vec<String> {
             match name {
                 "cpu" if limits.contains_key(name) => faults.push("has a CPU limit".to_owned()),
                 "cpu" => {}
-                _ if limit < request => {
-                    faults.push(format!("has no limit of {name}, or one below its request"))
-                }
+                _ if limit.is_none() => faults.push(format!("has no limit of {name}")),
+                _ if limit < request => faults.push(format!("its limit of {name} is below its request")),
                 _ => {}
             }
         }

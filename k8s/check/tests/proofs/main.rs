@@ -45,6 +45,20 @@ fn each_rule_catches_what_breaks_it() {
 }
 
 #[test]
+fn a_pod_is_told_each_amount_that_it_lacks() {
+    let (_, target, ..) = PODS[0];
+    let rule = RULES.iter().find(|rule| rule.name == "resources").unwrap();
+    let mut broken = Broken(kustomize(target).unwrap());
+    for of in ["limits", "requests"] {
+        broken.cut("Deployment", &format!("/spec/template/spec/containers/0/resources/{of}/memory"));
+    }
+    let faults = rule.check(&Rendered::read(&broken.0).unwrap()).join("\n");
+    for fault in ["requests no memory", "has no limit of memory"] {
+        assert!(faults.contains(fault), "{fault}: {faults}");
+    }
+}
+
+#[test]
 fn each_rule_lets_its_neighbours_pass() {
     for (name, target, what, change) in ALLOWED {
         let rule =

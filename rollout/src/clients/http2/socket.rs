@@ -118,14 +118,20 @@ mod tests {
     const REQUEST: [u8; 11] = [0, 0, 2, HEADERS, 5, 0, 0, 0, 1, 9, 9];
     const GOING: [u8; 17] = [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
 
-    #[tokio::test]
-    async fn nothing_is_read_before_a_begun_request_is_written_and_none_begins_after_a_goaway() {
+    /// A socket with a request that was begun, and its peer, which has said that it goes.
+    async fn begun() -> (Socket, Arc<Requests>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(&GOING).await.unwrap();
-        let (mut socket, requests) = Socket::new(Transport::Left(stream));
+        let (socket, requests) = Socket::new(Transport::Left(stream));
         assert!(requests.begin());
+        (socket, requests, peer)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_a_begun_request_is_written_and_none_begins_after_a_goaway() {
+        let (mut socket, requests, _peer) = begun().await;
         let mut bytes = [0; 17];
         let early = tokio::time::timeout(std::time::Duration::from_millis(50), socket.read(&mut bytes)).await;
         assert!(early.is_err(), "read before the request was written");
@@ -137,12 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_taken_back_holds_no_reading_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut peer, _) = listener.accept().await.unwrap();
-        peer.write_all(&GOING).await.unwrap();
-        let (mut socket, requests) = Socket::new(Transport::Left(stream));
-        assert!(requests.begin());
+        let (mut socket, requests, mut peer) = begun().await;
         let mut bytes = [0; 17];
         let reading = async {
             tokio::join!(socket.read_exact(&mut bytes), async { requests.cancel() }).0.unwrap();
