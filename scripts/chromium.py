@@ -20,7 +20,7 @@ class Browser:
                    "--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
         shell = f'exec "$@" 3<&{to_browser} 4>&{to_us}'
         self.process = subprocess.Popen(["sh", "-c", shell, "sh", *command], pass_fds=(to_browser, to_us),
-                                        stderr=subprocess.DEVNULL)
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(to_us)
         self.out, self.incoming = os.fdopen(from_us, "wb", 0), os.fdopen(from_browser, "rb", 0)
@@ -83,6 +83,11 @@ class Browser:
             png = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
             (screenshots / f"{name}.png").write_bytes(base64.b64decode(png))
 
+    def end(self):
+        self.process.terminate()
+        # Its children outlive it for a moment, and write to the profile; each holds a copy of stdout.
+        self.process.communicate(timeout=TIMEOUT)
+
     def assert_asked_only(self, origin):
         for event in self.events:
             if event.get("method") == "Network.requestWillBeSent":
@@ -99,5 +104,4 @@ def browse(check, screenshots):
         try:
             check(browser)
         finally:
-            browser.process.terminate()
-            browser.process.wait()
+            browser.end()
