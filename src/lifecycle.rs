@@ -1,13 +1,18 @@
 //! The phase that the process is in, shared by all, and the handle that long streams and background work get of it.
 
 use std::{
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
+use pin_project_lite::pin_project;
 use prometheus::IntCounter;
-use tokio::sync::watch;
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     metrics::Metrics,
@@ -52,9 +57,9 @@ pub struct Lifecycle(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    // Twice, because a watch can be waited for and an atomic can be read without a lock.
+    // Twice, because a token can be waited for and an atomic can be read without a lock.
     now: AtomicU8,
-    phase: watch::Sender<Phase>,
+    reached: [CancellationToken; Phase::ALL.len()],
     /// When each phase began, but for those that were left out.
     began: [OnceLock<Instant>; Phase::ALL.len()],
     requests: Arrivals,
@@ -73,7 +78,7 @@ impl Lifecycle {
         };
         let lifecycle = Self(Arc::new(Shared {
             now: AtomicU8::new(Phase::Starting as u8),
-            phase: watch::Sender::new(Phase::Starting),
+            reached: Phase::ALL.map(|_| CancellationToken::new()),
             began: [const { OnceLock::new() }; Phase::ALL.len()],
             requests: counters("lifecycle_requests_total", "Requests that arrived, by lifecycle phase."),
             connections: counters("lifecycle_connections_total", "Connections accepted, by lifecycle phase."),
@@ -121,16 +126,15 @@ impl Lifecycle {
         }
         self.0.began[phase as usize].get_or_init(Instant::now);
         self.0.now.fetch_max(phase as u8, Ordering::AcqRel);
-        self.0.phase.send_if_modified(|now| std::mem::replace(now, phase.max(*now)) < phase);
+        for reached in &self.0.reached[..=phase as usize] {
+            reached.cancel();
+        }
     }
 
     /// Waits until this phase, or a later one, has begun.
     pub fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
-        let mut phases = self.0.phase.subscribe();
-        async move {
-            // An error means that the sender is gone, and with it the process' life.
-            let _ = phases.wait_for(|now| *now >= phase).await;
-        }
+        let wait = self.0.reached[phase as usize].clone().cancelled_owned();
+        Reached { wait, lifecycle: self.clone(), phase, waits: None }
     }
 
     /// The handle for long streams and background work.
@@ -176,6 +180,32 @@ impl Lifecycle {
     /// What the drain waits for: connections, tasks and workers.
     pub(crate) fn waited_for(&self) -> [&TaskTracker; 3] {
         [&self.0.open, &self.0.tasks, &self.0.workers]
+    }
+}
+
+pin_project! {
+    /// Waits for a phase. A token locks whenever it is asked; most connections ask with each request.
+    struct Reached {
+        #[pin]
+        wait: WaitForCancellationFutureOwned,
+        lifecycle: Lifecycle,
+        phase: Phase,
+        // Who will be woken.
+        waits: Option<Waker>,
+    }
+}
+
+impl Future for Reached {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let waits = this.waits.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if waits && this.lifecycle.phase() < *this.phase {
+            return Poll::Pending;
+        }
+        *this.waits = Some(cx.waker().clone());
+        this.wait.poll(cx)
     }
 }
 
@@ -263,8 +293,21 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio::{task::yield_now, time::timeout};
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_hears_of_a_phase_though_others_began_before() {
+        let lifecycle = Lifecycle::new(&Metrics::new());
+        let waits = tokio::spawn(lifecycle.reached(Phase::Stopped));
+        for phase in Phase::ALL {
+            yield_now().await;
+            assert!(!waits.is_finished(), "{}", phase.name());
+            lifecycle.enter(phase);
+        }
+        timeout(Duration::from_secs(10), waits).await.expect("it is woken").unwrap();
+    }
 
     #[test]
     fn background_work_hears_of_each_stage_when_it_comes() {

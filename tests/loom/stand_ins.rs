@@ -1,7 +1,7 @@
 //! What stands in for the crates that the tested files use: what makes threads wait is made of loom's parts, the rest
 //! does nothing.
 
-/// `tokio::sync`, and what the engine takes from `std::sync`.
+/// `tokio::sync` and `tokio_util::sync`, and what the engine takes from `std::sync`.
 pub mod sync {
     pub use loom::sync::{Mutex, MutexGuard, atomic};
     use std::{
@@ -87,46 +87,37 @@ pub mod sync {
         }
     }
 
-    pub mod watch {
-        use super::{Arc, Mutex, Poll, Waker};
-        use std::future::poll_fn;
+    #[derive(Debug, Clone, Default)]
+    pub struct CancellationToken(Arc<Mutex<(bool, Vec<Waker>)>>);
 
-        type Shared<T> = Arc<Mutex<(T, Vec<Waker>)>>;
+    pub struct WaitForCancellationFutureOwned(CancellationToken);
 
-        #[derive(Debug)]
-        pub struct Sender<T>(Shared<T>);
-
-        pub struct Receiver<T>(Shared<T>);
-
-        impl<T> Sender<T> {
-            pub fn new(value: T) -> Self {
-                Self(Arc::new(Mutex::new((value, Vec::new()))))
-            }
-
-            pub fn subscribe(&self) -> Receiver<T> {
-                Receiver(self.0.clone())
-            }
-
-            pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) {
-                let mut state = self.0.lock().unwrap();
-                if modify(&mut state.0) {
-                    state.1.drain(..).for_each(Waker::wake);
-                }
-            }
+    impl CancellationToken {
+        pub fn new() -> Self {
+            Self::default()
         }
 
-        impl<T> Receiver<T> {
-            pub async fn wait_for(&mut self, mut holds: impl FnMut(&T) -> bool) {
-                poll_fn(|cx| {
-                    let mut state = self.0.lock().unwrap();
-                    if holds(&state.0) {
-                        return Poll::Ready(());
-                    }
-                    state.1.push(cx.waker().clone());
-                    Poll::Pending
-                })
-                .await;
+        pub fn cancel(&self) {
+            let mut state = self.0.lock().unwrap();
+            state.0 = true;
+            state.1.drain(..).for_each(Waker::wake);
+        }
+
+        pub fn cancelled_owned(self) -> WaitForCancellationFutureOwned {
+            WaitForCancellationFutureOwned(self)
+        }
+    }
+
+    impl Future for WaitForCancellationFutureOwned {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            let mut state = self.0.0.lock().unwrap();
+            if state.0 {
+                return Poll::Ready(());
             }
+            state.1.push(cx.waker().clone());
+            Poll::Pending
         }
     }
 }
