@@ -25,7 +25,7 @@ impl ReadAhead {
     /// These bytes were read, and are no body.
     pub(super) fn bytes_read(&self, bytes: &[u8]) {
         if !self.has_partial_head() && is_one_head(bytes) {
-            self.requests.fetch_add(1, Relaxed);
+            self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
             return;
         }
         let (mut in_head, mut in_line) = (self.in_head.load(Relaxed), self.in_line.load(Relaxed));

@@ -65,9 +65,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for ConnectionService {
         let has_body = !request.body().is_end_stream();
         let is_head = *request.method() == Method::HEAD;
         let is_valid = version != Version::HTTP_11 || has_one_host(request.headers());
-        let request = request.map(|body| match has_body && http1 {
-            true => Body::new(RequestBody { body, activity: self.activity.clone() }),
-            false => Body::new(body),
+        let request = request.map(|body| match has_body {
+            true if http1 => Body::new(RequestBody { body, activity: self.activity.clone() }),
+            true => Body::new(body),
+            false => Body::empty(),
         });
         let in_flight = InFlightGuard::new(&self.activity, has_body);
         self.activity.age(!http1);
