@@ -11,11 +11,11 @@ mod outliving;
 
 use std::{
     convert::Infallible,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -28,10 +28,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{
-    FutureExt,
-    future::{CatchUnwind, Either},
-};
+use futures_util::future::Either;
 use pin_project_lite::pin_project;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -68,16 +65,15 @@ pub(crate) fn wrap(
     drain: Drain,
     threads: usize,
 ) -> Router {
-    routes.layer(EngineLayer(Arc::new(Shared {
+    routes.layer(EngineLayer(Box::leak(Box::new(Shared {
         access: Access { log: config.access_log, slow: config.slow_request.0 },
         metrics: RequestMetrics::new(metrics),
         admission: Admission::new(config.max_wait.0, threads),
         max_in_flight: config.max_in_flight.get(),
-        in_flight: AtomicUsize::new(0),
         stall_timeout: config.stall_timeout.0,
         limits: LimitsByRoute::new(config, limits),
         drain,
-    })))
+    }))))
 }
 
 #[derive(Debug)]
@@ -86,34 +82,35 @@ struct Shared {
     metrics: RequestMetrics,
     admission: Admission,
     max_in_flight: usize,
-    in_flight: AtomicUsize,
     stall_timeout: Duration,
     limits: LimitsByRoute,
     drain: Drain,
 }
 
+// It lives as long as the process, as what it keeps of a route does. axum clones the service of a route for each request: to
+// count the clones is two atomic operations on memory that all threads share.
 #[derive(Debug, Clone)]
-struct EngineLayer(Arc<Shared>);
+struct EngineLayer(&'static Shared);
 
 impl<S> Layer<S> for EngineLayer {
     type Service = EngineService<S>;
 
     fn layer(&self, inner: S) -> EngineService<S> {
         let route = Route {
-            shared: self.0.clone(),
+            shared: self.0,
             series: self.0.metrics.series(),
             pace: Pace::default(),
             first_turns: FirstTurns::default(),
             limits: OnceLock::new(),
         };
-        EngineService { inner, route: Arc::new(route) }
+        EngineService { inner, route: Box::leak(Box::new(route)) }
     }
 }
 
 /// What the engine keeps of one route: axum wraps each on its own.
 #[derive(Debug)]
 struct Route {
-    shared: Arc<Shared>,
+    shared: &'static Shared,
     series: Arc<Series>,
     pace: Pace,
     first_turns: FirstTurns,
@@ -129,7 +126,7 @@ impl Route {
     /// Whether a request is worked on that has waited so long.
     fn admit(&self, now: Instant, waited: Duration) -> Result<(), Shed> {
         let Route { shared, pace, .. } = self;
-        if shared.in_flight.load(Relaxed) > shared.max_in_flight {
+        if shared.metrics.in_flight() > shared.max_in_flight {
             Err(Shed::InFlight)
         } else if !shared.admission.admits(waited, now, &shared.metrics) {
             Err(Shed::Wait)
@@ -141,7 +138,7 @@ impl Route {
     }
 
     /// As `admit`, when its turn has come, which lasts until it is dropped.
-    async fn admit_in_turn(self: Arc<Self>, arrived: Instant) -> Result<OwnedSemaphorePermit, Shed> {
+    async fn admit_in_turn(&self, arrived: Instant) -> Result<OwnedSemaphorePermit, Shed> {
         let turn = self.shared.admission.turn().await;
         let now = Instant::now();
         self.admit(now, now - arrived)?;
@@ -156,7 +153,7 @@ impl Route {
 #[derive(Debug, Clone)]
 struct EngineService<S> {
     inner: S,
-    route: Arc<Route>,
+    route: &'static Route,
 }
 
 impl<S> Service<Request> for EngineService<S>
@@ -175,17 +172,24 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let arrived = waiting::ready_since();
         let traced = Traced::begin(&request);
-        let guard = InFlightGuard::new(&self.route, Measured::begin(&request, &self.route.series, arrived));
+        let guard = InFlightGuard::new(self.route, Measured::begin(&request, &self.route.series, arrived));
         let Limits { body, timeout, outlives_caller } = *self.route.limits(&request);
         let mut unread = None;
         // Most requests have no body.
         if !request.body().is_end_stream() {
             unread = Some(limit_body(&mut request, body, self.route.shared.stall_timeout));
         }
-        let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let (handler, timer, is_judged, turn) = (Some(handler), None, false, None);
-        let begin =
-            || ResponseFuture { handler, timeout, timer, arrived, is_judged, turn, unread, traced, guard };
+        let begin = || ResponseFuture {
+            handler: self.inner.call(request),
+            timeout,
+            timer: None,
+            arrived,
+            is_judged: false,
+            turn: None,
+            unread,
+            traced,
+            guard,
+        };
         if outlives_caller { Either::Right(Outliving::new(begin())) } else { Either::Left(begin()) }
     }
 }
@@ -193,9 +197,8 @@ where
 pin_project! {
     /// A request on its way through the layers.
     struct ResponseFuture<F> {
-        // None when it was shed.
         #[pin]
-        handler: Option<CatchUnwind<AssertUnwindSafe<F>>>,
+        handler: F,
         timeout: Option<Duration>,
         // Set when the handler does not answer at once; most do.
         timer: Option<Pin<Box<Sleep>>>,
@@ -214,20 +217,23 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         let traced = this.traced.enter();
+        let route = this.guard.route;
+        let shared = route.shared;
         // Held until the handler has had the thread.
         let mut _turn = None;
-        let mut began = None;
+        let mut admitted = Ok(());
+        let mut began_in_crowd = None;
         if !*this.is_judged {
-            let route = &this.guard.route;
             let mut now = Instant::now();
-            let is_crowded = route.shared.admission.is_crowded(now - *this.arrived);
+            let waited = now - *this.arrived;
+            let is_crowded = shared.admission.is_crowded(waited);
             if this.turn.is_none() && is_crowded && route.first_turns.are_long() {
-                *this.turn = Some(Box::pin(route.clone().admit_in_turn(*this.arrived)));
+                *this.turn = Some(Box::pin(route.admit_in_turn(*this.arrived)));
             }
-            let admitted = match this.turn {
-                None => route.admit(now, now - *this.arrived),
+            admitted = match this.turn {
+                None => route.admit(now, waited),
                 Some(turn) => {
                     let admitted = ready!(turn.as_mut().poll(cx));
                     now = Instant::now();
@@ -235,33 +241,24 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
                 }
             };
             (*this.turn, *this.is_judged) = (None, true);
-            if let Err(reason) = admitted {
-                route.shared.metrics.shed(reason);
-                this.handler.set(None);
-            } else {
-                began = is_crowded.then_some(now);
-                if this.unread.is_none() && this.timeout.is_some() {
-                    this.guard.count(now);
-                }
-            }
+            began_in_crowd = is_crowded.then_some(now);
         }
-        let polled = this.handler.as_pin_mut().map(|handler| handler.poll(cx));
-        if let Some(began) = began {
-            this.guard.route.first_turns.took(began.elapsed());
+        let polled = admitted.map(|()| catch_unwind(AssertUnwindSafe(|| this.handler.poll(cx))));
+        if let (Ok(_), Some(began)) = (&polled, began_in_crowd) {
+            route.first_turns.took(began.elapsed());
         }
-        let shared = &this.guard.route.shared;
         let response = match polled {
-            None => shared.shed(),
-            Some(Poll::Ready(Ok(Ok(response)))) => response,
-            Some(Poll::Ready(Err(_panic))) => shared.panicked(),
-            Some(Poll::Pending) => {
+            Err(reason) => shared.shed(reason),
+            Ok(Err(_panic)) => shared.panicked(),
+            Ok(Ok(Poll::Ready(Ok(response)))) => response,
+            Ok(Ok(Poll::Pending)) => {
                 let deadline = this.timeout.and_then(|limit| this.arrived.checked_add(limit));
                 let Some(deadline) = deadline else { return Poll::Pending };
                 let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
                 if timer.as_mut().poll(cx).is_pending() {
-                    // From here on it is no longer its caller that it waits for.
-                    if this.unread.take_if(|read| read.load(Relaxed)).is_some() {
-                        this.guard.count(Instant::now());
+                    let waits_for_caller = this.unread.as_ref().is_some_and(|read| !read.load(Relaxed));
+                    if !waits_for_caller {
+                        this.guard.count();
                     }
                     return Poll::Pending;
                 }
@@ -273,15 +270,15 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
         waiting::answered(now);
         this.guard.answered(now);
         let took = now - *this.arrived;
-        let Route { shared, series, .. } = &*this.guard.route;
-        series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
-        traced.end(&mut response, series.route(), took, &shared.access);
+        route.series.observe(&shared.metrics, &this.guard.measured, response.status(), took);
+        traced.end(&mut response, route.series.route(), took, &shared.access);
         Poll::Ready(Ok(response))
     }
 }
 
 impl Shared {
-    fn shed(&self) -> Response {
+    fn shed(&self, reason: Shed) -> Response {
+        self.metrics.shed(reason);
         // Spread, or all come back at once.
         const SECONDS: [&str; 4] = ["1", "2", "3", "4"];
         let seconds = HeaderValue::from_static(SECONDS[fastrand::usize(..SECONDS.len())]);
@@ -306,22 +303,24 @@ impl Shared {
 /// Counts a request until its response begins: long streams don't starve the others.
 #[derive(Debug)]
 struct InFlightGuard {
-    route: Arc<Route>,
+    route: &'static Route,
     measured: Measured,
     /// Since when it counts for the pace of its route.
     counts_since: Option<Instant>,
 }
 
 impl InFlightGuard {
-    fn new(route: &Arc<Route>, measured: Measured) -> Self {
-        route.shared.metrics.active(measured.method()).inc();
-        route.shared.in_flight.fetch_add(1, Relaxed);
-        Self { route: route.clone(), measured, counts_since: None }
+    fn new(route: &'static Route, measured: Measured) -> Self {
+        route.shared.metrics.begin(&measured);
+        Self { route, measured, counts_since: None }
     }
 
-    fn count(&mut self, now: Instant) {
-        self.route.pace.begin();
-        self.counts_since = Some(now);
+    /// It waits for what its handler needs.
+    fn count(&mut self) {
+        self.counts_since.get_or_insert_with(|| {
+            self.route.pace.begin();
+            Instant::now()
+        });
     }
 
     fn answered(&mut self, now: Instant) {
@@ -331,7 +330,7 @@ impl InFlightGuard {
     }
 
     fn ended(&self, was_answered: bool, took: Duration, now: Instant) {
-        let Route { shared, series, pace, .. } = &*self.route;
+        let Route { shared, series, pace, .. } = self.route;
         if let Some(limit) = pace.end(was_answered, took, now, shared.admission.allowance()) {
             shared.metrics.limited(series.route(), limit);
         }
@@ -344,10 +343,7 @@ impl Drop for InFlightGuard {
             let now = Instant::now();
             self.ended(false, now - since, now);
         }
-        let Route { shared, series, .. } = &*self.route;
-        let Shared { in_flight, metrics, .. } = &**shared;
-        series.end(&self.measured);
-        in_flight.fetch_sub(1, Relaxed);
-        metrics.active(self.measured.method()).dec();
+        self.route.series.end(&self.measured);
+        self.route.shared.metrics.end(&self.measured);
     }
 }

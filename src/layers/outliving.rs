@@ -45,7 +45,7 @@ impl<F: Handler> Drop for Outliving<F> {
     fn drop(&mut self) {
         // One that nobody has begun to work on is forgotten.
         if let Some(request) = self.request.take_if(|request| request.is_judged) {
-            let shared = request.guard.route.shared.clone();
+            let shared = request.guard.route.shared;
             shared.metrics.outlived.inc();
             shared.drain.spawn(async {
                 let _ = request.await;

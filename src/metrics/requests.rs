@@ -18,7 +18,7 @@ use axum::{
     routing::any,
 };
 use futures_util::FutureExt;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGaugeVec};
 use tower::ServiceExt;
 
 use super::Metrics;
@@ -58,7 +58,7 @@ const UNMATCHED: &str = "unmatched";
 #[derive(Debug)]
 pub(crate) struct RequestMetrics {
     durations: HistogramVec,
-    active: Vec<IntGauge>,
+    active: Arc<[AtomicU32; METHODS.len()]>,
     routes: Arc<Mutex<Vec<Arc<Series>>>>,
     shed: Vec<IntCounter>,
     waits: Histogram,
@@ -73,11 +73,13 @@ pub(crate) struct RequestMetrics {
 
 impl RequestMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        let active = metrics.gauge_vec(
+        let by_method = metrics.gauge_vec(
             "http_server_active_requests",
             "Requests whose response has not begun; one whose body is still sent is not counted any more.",
             &["http_request_method", "url_scheme"],
         );
+        let active = Arc::new([const { AtomicU32::new(0) }; METHODS.len()]);
+        let counted = active.clone();
         let by_route = |name, help| metrics.gauge_vec(name, help, &["http_route"]);
         let in_flight =
             by_route("http_server_route_active_requests", "Requests whose response has not begun, by route.");
@@ -88,6 +90,9 @@ impl RequestMetrics {
         let routes = Arc::new(Mutex::new(Vec::<Arc<Series>>::new()));
         let watched = routes.clone();
         metrics.on_scrape(move || {
+            for (method, count) in METHODS.iter().zip(counted.iter()) {
+                by_method.with_label_values(&[method, SCHEME]).set(count.load(Relaxed).into());
+            }
             in_flight.reset();
             oldest.reset();
             // Each method of a route has one of its own.
@@ -113,7 +118,7 @@ impl RequestMetrics {
                     "url_scheme",
                 ],
             ),
-            active: METHODS.map(|method| active.with_label_values(&[method, SCHEME])).to_vec(),
+            active,
             shed: metrics.counters(
                 "http_server_requests_shed_total",
                 "Requests answered 503 because they waited too long, their route did not keep pace, or too many were in flight.",
@@ -169,9 +174,19 @@ impl RequestMetrics {
         }
     }
 
-    /// Requests of this method whose response has not begun.
-    pub(crate) fn active(&self, method: MethodLabel) -> &IntGauge {
-        &self.active[method.0]
+    /// A request has begun.
+    pub(crate) fn begin(&self, request: &Measured) {
+        self.active[request.method.0].fetch_add(1, Relaxed);
+    }
+
+    /// It has its response, or needs none any more.
+    pub(crate) fn end(&self, request: &Measured) {
+        self.active[request.method.0].fetch_sub(1, Relaxed);
+    }
+
+    /// Requests whose response has not begun.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.active.iter().map(|count| count.load(Relaxed) as usize).sum()
     }
 }
 
@@ -197,10 +212,6 @@ impl Measured {
             None => nested_service(request).unwrap_or_else(|| UNMATCHED.to_owned()),
         });
         Self { method, version: request.version(), second: series.begin(arrived) }
-    }
-
-    pub(crate) fn method(&self) -> MethodLabel {
-        self.method
     }
 }
 
